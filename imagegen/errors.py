@@ -1,0 +1,170 @@
+"""Every failure a caller or an operator can meet. Each says what happened and what to do.
+
+    ImagegenError
+    ├── CallerError                 the request is at fault
+    │   ├── MalformedJson             malformed_json
+    │   ├── InvalidRequest            invalid_request       with one entry per field
+    │   ├── BannedTerm                banned_term
+    │   ├── Quarantined               quarantined
+    │   ├── UnknownBrand              unknown_brand
+    │   ├── UnknownImage              unknown_image
+    │   ├── BodyTooLarge              body_too_large
+    │   └── UnsupportedMediaType      unsupported_media_type
+    ├── Busy                        ask again after `retry_after_s`
+    │   ├── QueueFull                 queue_full
+    │   ├── ModelLoading              model_loading
+    │   ├── ModelFailed               model_failed
+    │   ├── Draining                  draining
+    │   └── StorageUnavailable        storage_unavailable
+    ├── RenderFailed                render_failed         one picture's own failure
+    ├── DeadlineExceeded            deadline_exceeded
+    ├── Cancelled                   cancelled             the caller left or asked to stop
+    ├── ObjectExists                object_exists         create-once met an object of that name
+    └── OperatorError               the start stops: settings, presets, model
+        ├── InvalidSettings           invalid_settings
+        ├── InvalidPreset             invalid_preset
+        ├── InvalidAdapter            invalid_adapter
+        └── InvalidModel              invalid_model
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class ImagegenError(Exception):
+    """Base of all expected failures; `code` is stable, the text is for people."""
+
+    code: ClassVar[str]
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+class CallerError(ImagegenError):
+    """The request is at fault; asking again unchanged will fail again."""
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        return ()
+
+
+class MalformedJson(CallerError):
+    code = "malformed_json"
+
+
+class InvalidRequest(CallerError):
+    """One or more fields are wrong; all of them are named."""
+
+    code = "invalid_request"
+
+    def __init__(self, *fields: FieldError) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in fields))
+        self._fields = fields
+
+    @property
+    def fields(self) -> tuple[FieldError, ...]:
+        return self._fields
+
+
+class BannedTerm(InvalidRequest):
+    code = "banned_term"
+
+
+class Quarantined(CallerError):
+    """This exact picture has killed the render process twice."""
+
+    code = "quarantined"
+
+
+class UnknownBrand(CallerError):
+    code = "unknown_brand"
+
+
+class UnknownImage(CallerError):
+    code = "unknown_image"
+
+
+class BodyTooLarge(CallerError):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(CallerError):
+    code = "unsupported_media_type"
+
+
+class Busy(ImagegenError):
+    """Not now; `retry_after_s` is measured or learned, never a constant where a figure exists."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type[Busy], tuple[str, float]]:
+        return type(self), (str(self), self.retry_after_s)
+
+
+class QueueFull(Busy):
+    code = "queue_full"
+
+
+class ModelLoading(Busy):
+    code = "model_loading"
+
+
+class ModelFailed(Busy):
+    code = "model_failed"
+
+
+class Draining(Busy):
+    code = "draining"
+
+
+class StorageUnavailable(Busy):
+    code = "storage_unavailable"
+
+
+class RenderFailed(ImagegenError):
+    code = "render_failed"
+
+
+class DeadlineExceeded(ImagegenError):
+    code = "deadline_exceeded"
+
+
+class Cancelled(ImagegenError):
+    code = "cancelled"
+
+
+class ObjectExists(ImagegenError):
+    code = "object_exists"
+
+
+class OperatorError(ImagegenError):
+    """The operator's mistake: the start stops and says which line or key to mend."""
+
+
+class InvalidSettings(OperatorError):
+    code = "invalid_settings"
+
+
+class InvalidPreset(OperatorError):
+    code = "invalid_preset"
+
+
+class InvalidAdapter(OperatorError):
+    code = "invalid_adapter"
+
+
+class InvalidModel(OperatorError):
+    code = "invalid_model"

@@ -1,0 +1,235 @@
+"""The words of the domain. A request's way: GenerationRequest -> [RenderSpec] -> [Rendering] -> Generation."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+MAX_SEED = 2**32 - 1
+BRAND_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class Scheduler(StrEnum):
+    """The schedulers a request may name; `diffusion/schedulers.py` maps each to a diffusers class."""
+
+    DDIM = "ddim"
+    DDPM = "ddpm"
+    EULER = "euler"
+    EULER_A = "euler_a"
+    DPMPP_2M = "dpmpp_2m"
+    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
+    UNIPC = "unipc"
+    LCM = "lcm"
+
+
+class OutputFormat(StrEnum):
+    """The picture files a request may ask for."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def content_type(self) -> str:
+        return f"image/{self.value}"
+
+    @property
+    def extension(self) -> str:
+        return "jpg" if self is OutputFormat.JPEG else self.value
+
+
+def _clean_text(text: str) -> str:
+    """NFC without control characters; tabs and line ends become spaces, as people paste them."""
+    text = unicodedata.normalize("NFC", text)
+    text = "".join(" " if character in "\t\r\n" else character for character in text)
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ValueError("must not contain control characters")
+    return text.strip()
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must say something")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(_clean_text)]
+Side = Annotated[int, Field(ge=8, le=8_192, multiple_of=8)]
+
+
+class GenerationRequest(BaseModel):
+    """What a caller asked for. `None` means "not said": the brand decides."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    brand: str = Field(pattern=BRAND_PATTERN, description="A brand of the catalogue, see `GET /brands`.")
+    prompt: Annotated[Text, AfterValidator(_not_empty)] = Field(
+        description="What the picture shows; 1 to 2,000 characters. The brand's template adds its own words."
+    )
+    negative_prompt: Text | None = Field(
+        default=None, description="What the picture must not show; replaces the brand's."
+    )
+    num_images: int = Field(default=1, ge=1, le=8, description="Pictures to make, each with its own seed.")
+    format: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="A named format of the brand, or `square`, `portrait`, `story`, `landscape`, `banner`. Excludes `width` and `height`.",
+    )
+    width: Side | None = Field(default=None, description="Pixels, a multiple of 8 within the model's limits.")
+    height: Side | None = Field(default=None, description="Pixels, a multiple of 8 within the model's limits.")
+    num_inference_steps: int | None = Field(default=None, ge=1, le=100, description="Denoising steps.")
+    guidance_scale: float | None = Field(
+        default=None, ge=0, le=30, allow_inf_nan=False,
+        description="How strictly the picture follows the prompt; 1 and below switch guidance off.",
+    )  # fmt: skip
+    scheduler: Annotated[Scheduler, Field(strict=False)] | None = Field(
+        default=None, description="The denoising scheduler; those the model allows are in `GET /capabilities`."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=MAX_SEED,
+        description="Picture i gets seed + i modulo 2^32. The same seed and request give the same picture.",
+    )  # fmt: skip
+    adapter_scale: float | None = Field(
+        default=None, ge=0, le=2, allow_inf_nan=False,
+        description="Multiplies the weights of the brand's own LoRAs; 0 shows the bare model.",
+    )  # fmt: skip
+    output_format: Annotated[OutputFormat, Field(strict=False)] = Field(
+        default=OutputFormat.PNG, description="The file's format."
+    )
+    output_quality: int = Field(default=90, ge=1, le=100, description="For jpeg and webp.")
+    exact: bool = Field(
+        default=False, description="Render alone: bit-identical every time on one machine."
+    )
+    campaign: Annotated[Text, StringConstraints(max_length=64)] | None = Field(
+        default=None, description="Carried to the record, the metrics and the cost report."
+    )
+    deadline_s: float | None = Field(
+        default=None, gt=0, le=3_600, allow_inf_nan=False,
+        description="Refuse or stop what cannot be ready in so many seconds.",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _one_way_to_say_the_size(self) -> GenerationRequest:
+        if self.format is not None and (self.width is not None or self.height is not None):
+            raise ValueError("say either format or width and height, not both")
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height go together")
+        return self
+
+
+@dataclass(frozen=True)
+class AdapterUse:
+    """One LoRA file and how strongly it counts (its preset weight times the request's adapter_scale)."""
+
+    path: Path
+    sha256: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class RenderSpec:
+    """Exactly one picture, nothing left to choose. Rendering it twice gives the same picture."""
+
+    brand: str
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: Scheduler
+    seed: int
+    adapters: tuple[AdapterUse, ...]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the loaded model is and allows; known to the parent once the render process is ready."""
+
+    name: str  # as the operator wrote it in IMAGEGEN_MODEL, or "starter"
+    sha256: str  # of the weights' names, sizes and contents
+    family: str  # "sd"
+    native_px: int  # the side of the square picture it was trained for
+    min_px: int
+    max_px: int
+    schedulers: tuple[Scheduler, ...]
+    device: str  # "cpu", "NVIDIA L4", …
+    dtype: str  # "float32", "float16"
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A finished picture as it leaves the render process: 8-bit RGB rows, top row first."""
+
+    spec: RenderSpec
+    model: ModelInfo
+    pixels: bytes = field(repr=False)  # height x width x 3
+    warnings: tuple[str, ...]  # such as words past the text encoder's 77 tokens
+    queue_s: float
+    render_s: float
+    gpu_s: float  # its share of the steps it was in
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class GeneratedImage(_Answer):
+    """A stored picture."""
+
+    url: str
+    storage_uri: str
+    seed: int
+    width: int
+    height: int
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+class Timings(_Answer):
+    """Seconds from arrival to answer; parallel pictures count once."""
+
+    queue_s: float = 0.0
+    render_s: float = 0.0
+    encode_s: float = 0.0
+    store_s: float = 0.0
+    total_s: float = 0.0
+
+
+class Usage(_Answer):
+    """What the pictures cost: GPU seconds are shares of the steps they were in."""
+
+    gpu_s: float = 0.0
+    steps: int = 0
+    estimated_cost_usd: float = 0.0
+
+
+class Generation(_Answer):
+    """One request's life and, at its end, its pictures. The body of every answer about it."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    brand: str
+    preset_version: str
+    model: str
+    created_at: AwareDatetime
+    campaign: str | None = None
+    warnings: tuple[str, ...] = ()
+    images: tuple[GeneratedImage, ...] = ()
+    timings: Timings = Timings()
+    usage: Usage = Usage()

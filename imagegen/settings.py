@@ -1,0 +1,70 @@
+"""Settings: the only reader of the environment. Every name has the prefix IMAGEGEN_, except Cloud Run's PORT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagegen.errors import InvalidSettings
+
+PREFIX = "IMAGEGEN_"
+
+
+class Settings(BaseModel):
+    """Read once at start, frozen. An unknown IMAGEGEN_ name or a bad value stops the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    model: str = Field(
+        default="starter",
+        description="A folder in diffusers' layout, a Hub id, or `gs://…`; `starter` is the model that ships.",
+    )
+    presets: str = Field(default="brand_presets", description="The folder of brands.")
+    storage: str = Field(
+        default="file:./output", description="Where pictures go: `file:FOLDER` or `gs://bucket/prefix`."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="`auto` takes CUDA where there is one."
+    )
+    dtype: Literal["auto", "float32", "float16"] = Field(
+        default="auto", description="`auto`: float16 on CUDA, float32 on CPU."
+    )
+    max_queue: int = Field(default=64, ge=1, le=10_000, description="Pictures that may wait; more get 429.")
+    deadline_s: float = Field(
+        default=300.0, gt=0, le=3_600, description="The longest a request may take unless it says less."
+    )
+    urls: Literal["proxy", "signed"] = Field(
+        default="proxy",
+        description="Picture links: through this service, or signed by Cloud Storage for an hour.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or for Cloud Logging."
+    )
+    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`.")
+    usd_per_hour: float = Field(
+        default=1.40, ge=0, description="What an instance costs, for the estimate in each answer."
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Reads `environ` (the process's by default). Raises InvalidSettings naming every fault."""
+        environ = os.environ if environ is None else environ
+        said = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX)
+        }
+        if "PORT" in environ:
+            said.setdefault("port", environ["PORT"])
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+                for fault in error.errors()
+            )
+            raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
