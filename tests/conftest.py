@@ -1,0 +1,35 @@
+"""Shared by every test: no settings from the shell, no downloads, one way to find a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Before anything imports torch or a hub client, and inherited by the processes that tests start.
+for name in [name for name in os.environ if name.startswith("IMAGEGEN_")] + ["PORT"]:
+    os.environ.pop(name, None)
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network fails at once
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # two torch processes on two cores must not spin
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The machine's Chromium. Without one browser tests are skipped, and fail where CI is set."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if (path := shutil.which(name)) is not None:
+            return path
+    reason = "no Chromium on this machine; on Debian: apt-get install chromium"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
