@@ -39,7 +39,7 @@ _PATTERNS = {
 def parse_json(body: bytes) -> GenerationRequest:
     """The request in a JSON body; of a key that appears twice the last value counts.
 
-    Raises MalformedJson for what is not JSON (or not UTF-8, or nested too deep), else InvalidRequest.
+    Raises MalformedJson for what is not JSON, not UTF-8 or nested too deep, else InvalidRequest.
     """
     try:
         return GenerationRequest.model_validate_json(body)
