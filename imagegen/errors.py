@@ -15,7 +15,8 @@
     │   ├── ModelLoading              model_loading
     │   ├── ModelFailed               model_failed
     │   ├── Draining                  draining
-    │   └── StorageUnavailable        storage_unavailable
+    │   ├── StorageUnavailable        storage_unavailable
+    │   └── ServiceUnreachable        service_unreachable   a client's: no answer at that address
     ├── RenderFailed                render_failed         one picture's own failure
     ├── DeadlineExceeded            deadline_exceeded
     ├── Cancelled                   cancelled             the caller left or asked to stop
@@ -24,7 +25,9 @@
         ├── InvalidSettings           invalid_settings
         ├── InvalidPreset             invalid_preset
         ├── InvalidAdapter            invalid_adapter
-        └── InvalidModel              invalid_model
+        ├── InvalidModel              invalid_model
+        ├── InvalidScript             invalid_script        a prompt script, as a whole
+        └── OutputInUse               output_in_use         another batch writes to this folder
 """
 
 from __future__ import annotations
@@ -134,6 +137,10 @@ class StorageUnavailable(Busy):
     code = "storage_unavailable"
 
 
+class ServiceUnreachable(Busy):
+    code = "service_unreachable"
+
+
 class RenderFailed(ImagegenError):
     code = "render_failed"
 
@@ -168,3 +175,11 @@ class InvalidAdapter(OperatorError):
 
 class InvalidModel(OperatorError):
     code = "invalid_model"
+
+
+class InvalidScript(OperatorError):
+    code = "invalid_script"
+
+
+class OutputInUse(OperatorError):
+    code = "output_in_use"

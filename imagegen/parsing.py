@@ -18,8 +18,12 @@ _SENTENCES = {
     "extra_forbidden": "is not a known field",
     "string_type": "must be a text",
     "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number within its bounds",
     "float_type": "must be a number",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "finite_number": "must be a finite number within its bounds",
     "string_too_long": "must have at most {max_length} characters",
     "too_long": "must have at most {max_length} characters",
@@ -51,6 +55,17 @@ def parse_fields(fields: Mapping[str, Any]) -> GenerationRequest:
     """The request in already typed values, from a form or a script's row. Raises InvalidRequest."""
     try:
         return GenerationRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        raise _in_plain_words(error) from None
+
+
+def parse_strings(fields: Mapping[str, Any]) -> GenerationRequest:
+    """The request in values that are all text, from a table or a command line.
+
+    Raises InvalidRequest.
+    """
+    try:
+        return GenerationRequest.model_validate_strings(dict(fields))
     except ValidationError as error:
         raise _in_plain_words(error) from None
 

@@ -3,7 +3,7 @@
 import pytest
 
 from imagegen.errors import InvalidRequest, MalformedJson
-from imagegen.parsing import parse_fields, parse_json
+from imagegen.parsing import parse_fields, parse_json, parse_strings
 
 
 def said(**fields: object) -> dict[str, object]:
@@ -82,3 +82,16 @@ def test_zero_is_a_value() -> None:
 
 def test_of_a_repeated_key_the_last_value_counts() -> None:
     assert parse_json(b'{"brand": "a", "prompt": "x", "brand": "b"}').brand == "b"
+
+
+def test_text_becomes_the_fields_types() -> None:
+    request = parse_strings(said(seed="0", guidance_scale="7", exact="true", scheduler="ddim"))
+    assert (request.seed, request.guidance_scale, request.exact) == (0, 7.0, True)
+    with pytest.raises(InvalidRequest) as caught:
+        parse_strings(said(seed="x", guidance_scale="7,5", exact="maybe", width="9" * 5_000))
+    assert [(fault.field, fault.message) for fault in caught.value.fields] == [
+        ("width", "must be a whole number within its bounds"),
+        ("guidance_scale", "must be a number"),
+        ("seed", "must be a whole number"),
+        ("exact", "must be true or false"),
+    ]

@@ -1,0 +1,136 @@
+"""A prompt script: rows of a file become requests, variables expanded, seeds settled."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagegen.errors import CallerError, InvalidScript
+from imagegen.generation import GenerationRequest
+from imagegen.parsing import parse_json, parse_strings
+from imagegen.script_files import BadRow, Cells, near, read_rows
+
+MAX_REQUESTS_PER_ROW = 10_000
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+Variables = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ScriptRow:
+    """One request of a script. `key` stays while the row's content does, wherever it stands."""
+
+    line: int
+    key: str
+    request: GenerationRequest  # its seed is always said
+
+
+@dataclass(frozen=True)
+class PromptScript:
+    """A whole file, read and checked: what can be rendered and what cannot."""
+
+    rows: tuple[ScriptRow, ...]
+    bad_rows: tuple[BadRow, ...]
+
+    @property
+    def num_images(self) -> int:
+        return sum(row.request.num_images for row in self.rows)
+
+
+def read_script(path: Path, variables: Variables | None = None) -> PromptScript:
+    """Reads a script; `variables` hold for every row that does not say its own.
+
+    Raises InvalidScript for what concerns the whole file: unreadable, not UTF-8, no header, unknown
+    columns. A fault of one row becomes a BadRow and the others go on.
+    """
+    given = dict(variables or {})
+    rows: list[ScriptRow] = []
+    bad_rows: list[BadRow] = []
+    used: set[str] = set()
+    occurrences: Counter[str] = Counter()
+    for cells in read_rows(path):
+        if isinstance(cells, BadRow):
+            bad_rows.append(cells)
+            continue
+        used.update(_names_in(str(cells.fields.get("prompt", ""))))
+        for request in _requests(cells, given):
+            if isinstance(request, BadRow):
+                bad_rows.append(request)
+            else:
+                rows.append(_settle(cells.line, request, occurrences))
+    if unused := sorted(set(given) - used):
+        raise InvalidScript(f"no prompt uses {{{unused[0]}}}{near(unused[0], used)}")
+    return PromptScript(tuple(rows), tuple(bad_rows))
+
+
+def _requests(cells: Cells, given: Variables) -> Iterator[GenerationRequest | BadRow]:
+    try:
+        prompts = _expand(cells.fields.get("prompt"), {**given, **cells.variables})
+    except ValueError as error:
+        yield BadRow(cells.line, f"prompt: {error}")
+        return
+    for prompt in prompts:
+        said = cells.fields if prompt is None else {**cells.fields, "prompt": prompt}
+        try:
+            yield parse_json(json.dumps(said).encode()) if cells.typed else parse_strings(said)
+        except CallerError as error:
+            yield BadRow(cells.line, error.detail)
+
+
+def _names_in(prompt: str) -> list[str]:
+    """The variables of a prompt, in order of first use."""
+    pieces = _PIECE.finditer(prompt)
+    return list(dict.fromkeys(piece[1].strip() for piece in pieces if piece[1] is not None))
+
+
+def _expand(prompt: object, variables: Variables) -> Iterable[str | None]:
+    """The prompt once for every combination of its variables' values. Raises ValueError."""
+    if not isinstance(prompt, str):
+        return [None]  # missing or not text: the request's own check says so
+    names = _names_in(prompt)
+    for name in names:
+        if not variables.get(name):
+            raise ValueError(
+                f"no values for {{{name}}}{near(name, variables)} (a literal brace is written {{{{)"
+            )
+    combinations = math.prod(len(variables[name]) for name in names)
+    if combinations > MAX_REQUESTS_PER_ROW:
+        raise ValueError(
+            f"expands to {combinations:,} requests; a row may make {MAX_REQUESTS_PER_ROW:,}"
+        )
+    return [
+        _fill(prompt, dict(zip(names, values, strict=True)))
+        for values in itertools.product(*(variables[name] for name in names))
+    ]
+
+
+def _fill(prompt: str, values: Mapping[str, str]) -> str:
+    def replacement(piece: re.Match[str]) -> str:
+        if piece[1] is not None:
+            return values[piece[1].strip()]
+        if piece[0] in "{}":
+            raise ValueError(f"a lone {piece[0]}; a literal one is written {piece[0] * 2}")
+        return piece[0][0]
+
+    return _PIECE.sub(replacement, prompt)
+
+
+def _settle(line: int, request: GenerationRequest, occurrences: Counter[str]) -> ScriptRow:
+    """Gives a request its key and, where none is said, a seed derived from it.
+
+    The content is what differs from the defaults, so keys survive new request fields.
+    """
+    content = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    occurrences[content] += 1
+    digest = hashlib.sha256(f"{content}#{occurrences[content]}".encode())
+    if request.seed is None:
+        seed = int.from_bytes(digest.digest()[-4:], "big")
+        request = request.model_copy(update={"seed": seed})
+    return ScriptRow(line, digest.hexdigest()[:16], request)

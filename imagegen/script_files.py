@@ -1,0 +1,204 @@
+"""The files of prompt scripts: CSV and JSONL become rows of cells, faults told by line."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagegen.errors import InvalidScript
+from imagegen.generation import GenerationRequest
+
+_FIELDS = tuple(GenerationRequest.model_fields)
+_VARIABLE_COLUMN = "var."
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot become a request, and why."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A row as written: field values (text from CSV, JSON values from JSONL) and its variables."""
+
+    line: int
+    fields: dict[str, object]
+    variables: dict[str, list[str]] = field(default_factory=dict)
+    typed: bool = False
+
+
+def read_rows(path: Path) -> list[Cells | BadRow]:
+    """Every row of a script, in order. Raises InvalidScript for what concerns the whole file."""
+    text = _read_text(path)
+    is_jsonl = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
+    return list(_read_jsonl(text) if is_jsonl else _read_csv(text))
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` where one of `known` resembles `word`, else nothing."""
+    names = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(names)}?" if names else ""
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidScript(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidScript(f"{path}:{line}: not UTF-8; save the file as “CSV UTF-8”") from None
+
+
+def _read_jsonl(text: str) -> Iterator[Cells | BadRow]:
+    # Only \n ends a line: JSON strings may hold U+2028 and its like, which splitlines() would cut.
+    rows = [
+        _parse_object(number, line)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    _refuse_unknown(
+        (row.line, name)
+        for row in rows
+        if isinstance(row, Cells)
+        for name in row.fields
+        if name not in (*_FIELDS, "variables")
+    )
+    return map(_with_variables, rows)
+
+
+def _parse_object(number: int, line: str) -> Cells | BadRow:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return BadRow(number, f"not JSON: {error}")
+    if not isinstance(row, dict):
+        return BadRow(number, "not a JSON object; write one {…} a line")
+    return Cells(
+        number, {name: value for name, value in row.items() if value is not None}, typed=True
+    )
+
+
+def _with_variables(row: Cells | BadRow) -> Cells | BadRow:
+    """Moves a JSON row's `variables` to their place."""
+    if isinstance(row, BadRow) or "variables" not in row.fields:
+        return row
+    said = row.fields["variables"]
+    if not isinstance(said, dict):
+        return BadRow(row.line, 'variables: write {"name": ["one", "another"]}')
+    variables: dict[str, list[str]] = {}
+    for name, values in said.items():
+        listed = values if isinstance(values, list) else [values]
+        if not all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in listed):
+            return BadRow(row.line, f"variables: {name}: only text and numbers")
+        variables[name] = [str(value) for value in listed]
+    fields = {name: value for name, value in row.fields.items() if name != "variables"}
+    return Cells(row.line, fields, variables, typed=True)
+
+
+def _read_csv(text: str) -> Iterator[Cells | BadRow]:
+    lines = _csv_lines(text, _delimiter(text))
+    header: list[str] = []
+    for number, cells in lines:
+        if isinstance(cells, BadRow):
+            raise InvalidScript(f"line {number}: {cells.message}")
+        if any(cells):
+            header = cells
+            _check_header(number, header)
+            break
+    if not header:
+        raise InvalidScript("the script is empty; its first line names the columns")
+    for number, cells in lines:
+        if isinstance(cells, BadRow):
+            yield cells
+        elif any(cells):
+            yield _named(number, header, cells)
+
+
+def _delimiter(text: str) -> str:
+    """The one of `,` `;` tab under which the first line names the most columns we know."""
+    first = text.lstrip().partition("\n")[0].strip("\r")
+
+    def known(delimiter: str) -> int:
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        return sum(cell.strip() in _FIELDS or _names_a_variable(cell.strip()) for cell in cells)
+
+    return max(",;\t", key=known)
+
+
+def _csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """Each record with the number of the line it begins on, cells stripped.
+
+    `strict` makes a forgotten closing quote an error instead of one cell that swallows the file.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            yield number, [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, BadRow(number, f"not CSV: {error}")
+
+
+def _check_header(line: int, header: Sequence[str]) -> None:
+    _refuse_unknown(
+        (line, name) for name in header if name not in _FIELDS and not _names_a_variable(name)
+    )
+    if twice := sorted(name for name, times in Counter(header).items() if times > 1):
+        raise InvalidScript(f"line {line}: the column {twice[0]!r} stands there twice")
+
+
+def _names_a_variable(column: str) -> bool:
+    return column.startswith(_VARIABLE_COLUMN) and column != _VARIABLE_COLUMN
+
+
+def _refuse_unknown(places: Iterable[tuple[int, str]]) -> None:
+    """Raises InvalidScript naming each unknown name once, where it first stands."""
+    first: dict[str, int] = {}
+    for line, name in places:
+        first.setdefault(name, line)
+    if first:
+        raise InvalidScript(
+            "; ".join(
+                f"line {line}: unknown column {name[:80]!r}{near(name[:80], _FIELDS)}"
+                for name, line in first.items()
+            )
+            + f". The columns are {', '.join(_FIELDS)}."
+        )
+
+
+def _named(line: int, header: Sequence[str], cells: Sequence[str]) -> Cells | BadRow:
+    if any(cells[len(header) :]):
+        return BadRow(
+            line,
+            f"{len(cells)} cells under {len(header)} columns;"
+            ' a text that holds the delimiter goes in "quotes"',
+        )
+    said = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+    return Cells(
+        line,
+        {name: cell for name, cell in said.items() if name in _FIELDS},
+        {
+            name.removeprefix(_VARIABLE_COLUMN): split_values(cell, "|")
+            for name, cell in said.items()
+            if name not in _FIELDS
+        },
+    )
+
+
+def split_values(text: str, separator: str) -> list[str]:
+    """`mug| lamp |` -> ["mug", "lamp"]."""
+    return [value.strip() for value in text.split(separator) if value.strip()]
