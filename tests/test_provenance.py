@@ -1,0 +1,207 @@
+"""Files carry their record: found again by us, by sd-parsers, and by whoever reads XMP."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sd_parsers import ParserManager
+
+from imagegen.generation import (
+    AdapterUse,
+    ModelInfo,
+    OutputFormat,
+    Rendering,
+    RenderSpec,
+    Scheduler,
+)
+from imagegen.provenance import A1111_SAMPLERS, Record, encode, read_record
+
+MODEL = ModelInfo(
+    name="./models/starter", sha256="sha256:" + "ab" * 32, family="sd", native_px=256, min_px=64,
+    max_px=512, schedulers=tuple(Scheduler), device="cpu", dtype="float32",
+)  # fmt: skip
+ADAPTER = AdapterUse(Path("/home/somebody/presets/aurora/aurora.safetensors"), "cd" * 32, 0.8)
+SPEC = RenderSpec(
+    brand="aurora", prompt="a red mug", negative_prompt="text, watermark", width=64, height=48,
+    num_inference_steps=20, guidance_scale=5.5, scheduler=Scheduler.DPMPP_2M_KARRAS, seed=0,
+    adapters=(ADAPTER,), exact=False,
+)  # fmt: skip
+RECORD = Record(
+    preset_version="sha256:ef", campaign="Frühling & Co", versions={"imagegen": "0.1.0"}
+)
+HARD_PROMPTS = [
+    "two lines,\nthe second: with a colon",
+    'commas, colons: "quotes", \\backslashes\\ and <tags> & more',
+    "Grüße, ein Becher",
+    "東京の夜 🌃, オーロラ: \u200d\U0001f469\u200d\U0001f3a8",
+    "x\nSteps: 1, Sampler: Euler, CFG scale: 1, Seed: 1",
+    "a sign that says Negative prompt: blue, twice Negative prompt: red",
+    '{"seed": 3}',
+    "</imagegen:record> ]]> &lt; &amp;amp; %20 \ufffe",
+    "&" * 2_000,
+]
+
+
+def rendering(spec: RenderSpec = SPEC, **changes: object) -> Rendering:
+    spec = replace(spec, **changes)
+    pixels = random.Random(1).randbytes(spec.width * spec.height * 3)
+    return Rendering(spec, MODEL, pixels, warnings=(), queue_s=0.1, render_s=0.2, gpu_s=0.3)
+
+
+def file_of(picture: Rendering, output_format: OutputFormat, record: Record = RECORD) -> bytes:
+    return encode(picture, output_format=output_format, output_quality=90, record=record)
+
+
+every_format = pytest.mark.parametrize("output_format", list(OutputFormat))
+
+
+@every_format
+def test_a_file_has_the_pictures_size_and_format(output_format: OutputFormat) -> None:
+    with Image.open(io.BytesIO(file_of(rendering(), output_format))) as picture:
+        picture.load()
+        assert picture.size == (64, 48)
+        assert picture.mode == "RGB"
+        assert Image.MIME[picture.format] == output_format.content_type
+
+
+def test_png_keeps_every_pixel() -> None:
+    picture = rendering()
+    with Image.open(io.BytesIO(file_of(picture, OutputFormat.PNG))) as file:
+        assert file.tobytes() == picture.pixels
+
+
+def test_pixels_that_do_not_fit_the_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="not enough image data"):
+        file_of(replace(rendering(), pixels=b"\0" * 30), OutputFormat.PNG)
+
+
+@every_format
+def test_output_quality_counts_where_there_is_one(output_format: OutputFormat) -> None:
+    low, high = (
+        encode(rendering(), output_format=output_format, output_quality=q, record=RECORD)
+        for q in (20, 95)
+    )
+    assert low == high if output_format is OutputFormat.PNG else len(low) < len(high)
+
+
+@every_format
+@pytest.mark.parametrize("prompt", ["a red mug", *HARD_PROMPTS])
+def test_our_record_comes_back_whole(output_format: OutputFormat, prompt: str) -> None:
+    found = read_record(file_of(rendering(prompt=prompt, negative_prompt=prompt), output_format))
+    assert found == {
+        "brand": "aurora", "prompt": prompt, "negative_prompt": prompt, "width": 64, "height": 48,
+        "num_inference_steps": 20, "guidance_scale": 5.5, "scheduler": "dpmpp_2m_karras", "seed": 0,
+        "exact": False,
+        "adapters": [{"file": "aurora.safetensors", "sha256": "cd" * 32, "weight": 0.8}],
+        "model": {"name": "starter", "sha256": MODEL.sha256, "family": "sd",
+                  "device": "cpu", "dtype": "float32"},
+        "preset_version": "sha256:ef", "campaign": "Frühling & Co",
+        "versions": {"imagegen": "0.1.0"},
+    }  # fmt: skip
+
+
+@every_format
+def test_the_same_picture_gives_the_same_bytes_and_no_path_of_this_machine(
+    output_format: OutputFormat,
+) -> None:
+    elsewhere = AdapterUse(Path("/other/aurora.safetensors"), ADAPTER.sha256, ADAPTER.weight)
+    first = file_of(rendering(), output_format)
+    later = replace(rendering(adapters=(elsewhere,)), queue_s=9.0, render_s=9.0, gpu_s=9.0)
+    assert file_of(later, output_format) == first
+    assert b"somebody" not in first
+
+
+def test_versions_are_those_installed() -> None:
+    assert Record("sha256:ef", None).versions["imagegen"]
+
+
+@every_format
+@pytest.mark.parametrize("prompt", ["a red mug", *HARD_PROMPTS])
+def test_sd_parsers_reads_the_parameters(output_format: OutputFormat, prompt: str) -> None:
+    data = file_of(rendering(prompt=prompt, negative_prompt="text, water: mark"), output_format)
+    found = ParserManager().parse(io.BytesIO(data))
+    assert found is not None
+    assert found.generator.name == "AUTOMATIC1111"
+    [sampler] = found.samplers
+    marked = prompt.replace("Negative prompt:", "Negative prompt :")
+    assert [text.value for text in sampler.prompts] == [marked]
+    assert [text.value for text in sampler.negative_prompts] == ["text, water: mark"]
+    assert sampler.name == "DPM++ 2M"
+    assert sampler.parameters == {
+        "scheduler": "Karras", "cfg_scale": "5.5", "seed": "0", "steps": "20"
+    }  # fmt: skip
+    assert (sampler.model.name, sampler.model.hash) == ("starter", "ab" * 5)
+    assert found.metadata["Size"] == "64x48"
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+def test_every_scheduler_has_a_name_that_others_know(scheduler: Scheduler) -> None:
+    data = file_of(rendering(scheduler=scheduler, negative_prompt=""), OutputFormat.PNG)
+    [sampler] = ParserManager().parse(io.BytesIO(data)).samplers
+    assert sampler.name == A1111_SAMPLERS[scheduler][0]
+    assert sampler.negative_prompts == []
+
+
+def test_text_beyond_latin_1_lies_in_an_international_chunk() -> None:
+    latin, other = (
+        file_of(rendering(prompt=prompt), OutputFormat.PNG) for prompt in ("Grün", "緑")
+    )
+    assert b"tEXtparameters\0" in latin
+    assert b"iTXtparameters\0" in other
+
+
+@every_format
+def test_xmp_says_that_a_trained_model_made_it(output_format: OutputFormat) -> None:
+    data = file_of(rendering(prompt=" ".join(HARD_PROMPTS)), output_format)
+    with Image.open(io.BytesIO(data)) as picture:
+        root = ET.fromstring(picture.info["xmp"])
+    iptc = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+    assert [element.text for element in root.iter(iptc)] == [
+        "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    ]
+
+
+@every_format
+def test_a_file_cut_short_has_no_record(output_format: OutputFormat) -> None:
+    data = file_of(rendering(), output_format)
+    for length in [*range(0, len(data), 97), len(data) - 1]:
+        assert read_record(data[:length]) is None, length
+
+
+@every_format
+def test_a_foreign_file_has_no_record(output_format: OutputFormat) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, format=output_format.value)
+    assert read_record(file.getvalue()) is None
+
+
+@every_format
+def test_flipped_bytes_never_raise(output_format: OutputFormat) -> None:
+    data = file_of(rendering(), output_format)
+    chance = random.Random(7)
+    for _ in range(2_000):
+        hostile = bytearray(data)
+        for _ in range(chance.randint(1, 8)):
+            hostile[chance.randrange(len(hostile))] = chance.randrange(256)
+        assert isinstance(read_record(bytes(hostile)), dict | None)
+
+
+@pytest.mark.parametrize(
+    "ours", [b"[1]", b"7", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":"' + b"x" * (1 << 20) + b'"}']
+)
+def test_a_record_that_is_not_ours_is_none(ours: bytes) -> None:
+    text = b"imagegen\0\0\0\0\0" + ours
+    chunks = len(text).to_bytes(4, "big") + b"iTXt" + text + b"\0" * 4 + b"\0\0\0\0IEND\0\0\0\0"
+    assert read_record(b"\x89PNG\r\n\x1a\n" + chunks) is None
+
+
+def test_the_record_is_json_that_other_programs_find() -> None:
+    with Image.open(io.BytesIO(file_of(rendering(), OutputFormat.PNG))) as picture:
+        assert json.loads(picture.info["imagegen"])["seed"] == 0
