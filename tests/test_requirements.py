@@ -10,9 +10,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-NAMED_BY_THE_USER = set(
-    ["diffusers", "torch", "accelerate", "flask", "gunicorn", "pillow", "google-cloud-storage"]
-)
+NAMED_BY_THE_USER = {
+    "accelerate",
+    "diffusers",
+    "flask",
+    "google-cloud-storage",
+    "gunicorn",
+    "pillow",
+    "torch",
+}
 
 
 def pins(*files: Path) -> dict[str, str]:
