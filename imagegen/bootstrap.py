@@ -1,0 +1,88 @@
+"""Bootstrap: chooses the concrete parts by the settings and connects them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagegen.engine.process import RenderProcess
+from imagegen.errors import InvalidPreset, InvalidSettings
+from imagegen.keeping import PictureKeeper
+from imagegen.metrics import Metrics
+from imagegen.presets import PresetCatalog, check_presets
+from imagegen.renderers import local_model_folder, renderer_maker
+from imagegen.service import ImageService
+from imagegen.settings import Settings
+from imagegen.storage import Storage, open_storage
+
+_LOOK_S = 0.05
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Application:
+    """The connected parts. Until `start` it is plain data and survives a fork."""
+
+    settings: Settings
+    catalog: PresetCatalog
+    storage: Storage
+    engine: RenderProcess
+    service: ImageService
+    metrics: Metrics
+
+    def start(self) -> None:
+        """Returns at once; the model loads in a process of its own."""
+        self.engine.start()
+
+    def drain(self, grace_s: float) -> None:
+        """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
+        self.service.drain()
+        if self.service.in_flight and grace_s:
+            _log.info("draining: %d requests have %g s", self.service.in_flight, grace_s)
+        until = time.monotonic() + grace_s
+        while self.service.in_flight and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the render process; whoever still waits is told."""
+        self.service.drain()
+        self.engine.stop(0.0)
+
+
+def build(settings: Settings) -> Application:
+    """The application, checked but not started. Raises OperatorError in one sentence."""
+    # A client of its own for the check: no open connection may cross gunicorn's fork.
+    open_storage(settings.storage).check()
+    storage = open_storage(settings.storage)
+    if settings.urls == "signed" and not settings.storage.startswith("gs://"):
+        raise InvalidSettings("IMAGEGEN_URLS=signed needs IMAGEGEN_STORAGE=gs://…")
+    catalog = _load_catalog(settings)
+    make_renderer = renderer_maker(settings, catalog.adapters)
+    engine = RenderProcess(make_renderer, max_queue=settings.max_queue)
+    metrics = Metrics()
+    _watch(metrics, engine)
+    keeper = PictureKeeper(storage, settings.urls)
+    service = ImageService(settings, catalog, engine, keeper, metrics)
+    return Application(settings, catalog, storage, engine, service, metrics)
+
+
+def _load_catalog(settings: Settings) -> PresetCatalog:
+    """The brands, checked against the model where its folder is at hand; else loading it checks."""
+    presets, model_folder = Path(settings.presets), local_model_folder(settings.model)
+    faults = [] if model_folder is None else check_presets(presets, model_folder)
+    if faults:
+        raise InvalidPreset("\n".join(faults))
+    return PresetCatalog.load(presets)
+
+
+def _watch(metrics: Metrics, engine: RenderProcess) -> None:
+    metrics.watch("queue_depth", "Pictures that wait.", lambda: engine.status().queued)
+    metrics.watch("running", "Pictures being rendered.", lambda: engine.status().running)
+    metrics.watch("ready", "1 when a picture could be rendered now.", lambda: engine.status().ready)
+    metrics.watch(
+        "render_process_deaths", "Render processes that ended unasked.",
+        lambda: engine.status().deaths,
+    )  # fmt: skip

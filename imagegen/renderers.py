@@ -1,0 +1,65 @@
+"""Which renderer the settings name, and how the render process makes it. Imports no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imagegen.engine.renderer import Renderer
+from imagegen.errors import InvalidModel
+from imagegen.generation import AdapterUse
+from imagegen.settings import Settings
+
+STARTER, FAKE = "starter", "fake"
+STARTER_FOLDER = Path(__file__).parent / "starter" / "model"
+
+
+def local_model_folder(model: str) -> Path | None:
+    """The model's folder if it lies on this machine; None for `fake`, a Hub id and `gs://…`.
+
+    Raises InvalidModel where a folder was meant and is not a model's.
+    """
+    if model == FAKE or model.startswith("gs://"):
+        return None
+    folder = STARTER_FOLDER if model == STARTER else Path(model)
+    if (folder / "model_index.json").is_file():
+        return folder
+    if model == STARTER:
+        raise InvalidModel(f"the starter model is not in {folder}; this installation is incomplete")
+    if folder.exists() or folder.is_absolute() or model.startswith(".") or model.count("/") != 1:
+        raise InvalidModel(
+            f"IMAGEGEN_MODEL: {model} is not a folder with a model_index.json (diffusers' layout), "
+            "a Hub id (owner/name) or gs://…"
+        )
+    return None
+
+
+def renderer_maker(settings: Settings, adapters: Sequence[AdapterUse]) -> Callable[[], Renderer[Any]]:
+    """What the render process calls; it can be pickled. Raises InvalidModel."""
+    if settings.model == FAKE:
+        return _fake
+    folder = local_model_folder(settings.model)
+    return partial(
+        _diffusers,
+        model=settings.model if folder is None else str(folder),
+        adapters=tuple(adapters),
+        device=settings.device,
+        dtype=settings.dtype,
+        name=settings.model,
+    )
+
+
+def _fake() -> Renderer[Any]:
+    from imagegen.engine.fake import FakeRenderer
+
+    return FakeRenderer()
+
+
+def _diffusers(
+    model: str, adapters: Sequence[AdapterUse], device: str, dtype: str, name: str
+) -> Renderer[Any]:
+    from imagegen.diffusion.renderer import DiffusersRenderer
+
+    return DiffusersRenderer(model, adapters, device, dtype, name=name)

@@ -1,0 +1,221 @@
+"""ImageService: resolve -> render -> encode -> store. The use case, in a page."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from imagegen.engine.process import RenderProcess
+from imagegen.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    ImagegenError,
+    ModelLoading,
+    QueueFull,
+    UnknownBrand,
+)
+from imagegen.generation import (
+    GeneratedImage,
+    Generation,
+    GenerationRequest,
+    ModelInfo,
+    Rendering,
+    Timings,
+    Usage,
+)
+from imagegen.keeping import KeptPicture, Order, PictureKeeper
+from imagegen.metrics import NO_BRAND, Metrics
+from imagegen.presets import PresetCatalog
+from imagegen.settings import Settings
+
+_TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
+
+OnImage = Callable[[GeneratedImage, bytes], None]
+
+
+def _ignore(_image: GeneratedImage, _data: bytes) -> None: ...
+
+
+class ImageService:
+    """Makes pictures for callers on their own threads; only the render process is shared."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: PresetCatalog,
+        engine: RenderProcess,
+        keeper: PictureKeeper,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._engine = engine
+        self._keeper = keeper
+        self._metrics = metrics
+        self._lock = threading.Lock()  # guards the next three counts
+        self._in_flight = 0
+        self._awaiting_model = 0
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not been answered yet."""
+        return self._in_flight
+
+    def drain(self) -> None:
+        """From now on every new request is refused; those in flight go on."""
+        with self._lock:
+            self._draining = True
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        *,
+        caller: str = "",
+        wanted: Callable[[], bool] = lambda: True,
+        on_image: OnImage = _ignore,
+    ) -> Generation:
+        """Renders and stores what `request` asks for; returns when everything is stored.
+
+        caller: whose turn it is, for fairness. wanted: asked several times a second; once it says
+        no, the pictures leave the batch. on_image: called for each stored picture as it is there.
+        Links of proxied pictures are relative (`/images/…`): only the edge knows its own address.
+        Raises ImagegenError; then no picture of the request is rendered on.
+        """
+        patience = _Patience(self._settings.deadline_s, request.deadline_s, wanted)
+        try:
+            with self._counted_in():
+                generation = self._generate(request, caller, patience, on_image)
+        except Exception as error:
+            brand = NO_BRAND if isinstance(error, UnknownBrand) else request.brand
+            code = error.code if isinstance(error, ImagegenError) else "internal_error"
+            self._metrics.ended_without_pictures(brand, code)
+            raise
+        self._metrics.succeeded(generation)
+        return generation
+
+    def _generate(
+        self, request: GenerationRequest, caller: str, patience: _Patience, on_image: OnImage
+    ) -> Generation:
+        preset = self._catalog.get(request.brand)
+        specs = preset.resolve(request, self._model(request, patience))
+        order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
+        futures = self._engine.submit(specs, caller=caller, deadline_s=patience.remaining_s)
+        kept: dict[int, KeptPicture] = {}
+        try:
+            for index, rendering in self._as_finished(futures, patience):
+                kept[index] = self._keeper.keep(order, index, rendering)
+                on_image(kept[index].image, kept[index].data)
+        finally:
+            self._engine.cancel([future for future in futures if not future.done()])
+        return self._answer(order, [kept[index] for index in sorted(kept)], patience)
+
+    @contextmanager
+    def _counted_in(self) -> Iterator[None]:
+        with self._lock:
+            if self._draining:
+                raise Draining("this instance is shutting down; ask again", retry_after_s=1)
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
+    def _model(self, request: GenerationRequest, patience: _Patience) -> ModelInfo:
+        """What the model is; waits while it loads, together with no more than the queue holds."""
+        status = self._engine.status()
+        if status.model is not None:
+            return status.model
+        with self._lock:
+            if self._awaiting_model + request.num_images > self._settings.max_queue:
+                raise QueueFull(
+                    "the model is loading and enough pictures wait for it already",
+                    retry_after_s=30 if status.eta_s is None else status.eta_s,
+                )
+            self._awaiting_model += request.num_images
+        try:
+            while True:
+                try:
+                    return self._engine.wait_ready(min(_TICK_S, patience.remaining_s))
+                except ModelLoading:
+                    if patience.remaining_s <= 0:
+                        raise
+                    patience.check()
+        finally:
+            with self._lock:
+                self._awaiting_model -= request.num_images
+
+    def _as_finished(
+        self, futures: Sequence[Future[Rendering]], patience: _Patience
+    ) -> Iterator[tuple[int, Rendering]]:
+        """(index, rendering) as they finish; raises the first failure."""
+        index_of = {future: index for index, future in enumerate(futures)}
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+            for future in sorted(done, key=index_of.__getitem__):
+                yield index_of[future], future.result()
+            if pending:
+                patience.check()
+
+    def _answer(self, order: Order, kept: Sequence[KeptPicture], patience: _Patience) -> Generation:
+        renderings = [one.rendering for one in kept]
+        first_start_s = min(one.queue_s for one in renderings)
+        gpu_s = sum(one.gpu_s for one in renderings)
+        return Generation(
+            id=order.id,
+            status="succeeded",
+            brand=order.request.brand,
+            preset_version=order.preset_version,
+            model=renderings[0].model.name,
+            created_at=order.created_at,
+            campaign=order.request.campaign,
+            warnings=tuple(dict.fromkeys(text for one in renderings for text in one.warnings)),
+            images=tuple(one.image for one in kept),
+            timings=Timings(
+                queue_s=first_start_s,
+                render_s=max(one.queue_s + one.render_s for one in renderings) - first_start_s,
+                encode_s=sum(one.encode_s for one in kept),
+                store_s=sum(one.store_s for one in kept),
+                total_s=patience.waited_s,
+            ),
+            usage=Usage(
+                gpu_s=gpu_s,
+                steps=sum(one.spec.num_inference_steps for one in renderings),
+                estimated_cost_usd=gpu_s / 3_600 * self._settings.usd_per_hour,
+            ),
+        )
+
+
+class _Patience:
+    """How long a request may still take, and whether anybody still waits for it."""
+
+    def __init__(self, longest_s: float, asked_s: float | None, wanted: Callable[[], bool]) -> None:
+        self._limit_s = longest_s if asked_s is None else min(asked_s, longest_s)
+        self._wanted = wanted
+        self._started = time.monotonic()
+
+    @property
+    def waited_s(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def remaining_s(self) -> float:
+        return max(0.0, self._limit_s - self.waited_s)
+
+    def check(self) -> None:
+        if not self._wanted():
+            raise Cancelled("the caller left")
+        if self.remaining_s <= 0:
+            raise DeadlineExceeded(f"the pictures were not ready within {self._limit_s:g} s")

@@ -1,0 +1,124 @@
+"""The API: POST /generate and what may be asked, in the domain's own names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urljoin
+
+from flask import Blueprint, Response, jsonify, request, send_file
+from flask.typing import ResponseReturnValue
+
+from imagegen.engine.process import RenderProcess
+from imagegen.errors import UnknownImage
+from imagegen.formats import built_in_formats
+from imagegen.generation import (
+    GeneratedImage,
+    Generation,
+    GenerationRequest,
+    ModelInfo,
+    OutputFormat,
+)
+from imagegen.parsing import parse_json
+from imagegen.presets import BrandPreset, PresetCatalog
+from imagegen.service import ImageService
+from imagegen.web.caller import caller_of, still_there
+from imagegen.web.negotiation import json_body, negotiate
+
+MAX_BODY_BYTES = 64 * 1024
+_COVER_AGE_S = 3_600
+_COVER_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+
+
+def api_blueprint(
+    service: ImageService, catalog: PresetCatalog, engine: RenderProcess
+) -> Blueprint:
+    """The routes a program uses."""
+    api = Blueprint("api", __name__)
+
+    @api.post("/generate")
+    def generate() -> ResponseReturnValue:
+        asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
+        files: list[bytes] = []
+        generation = service.generate(
+            asked,
+            caller=caller_of(request),
+            wanted=still_there(request),
+            on_image=lambda _image, data: files.append(data),
+        )
+        generation = _with_absolute_links(generation, request.url_root)
+        if as_picture:
+            return _picture(generation, generation.images[0], files[0])
+        return Response(generation.model_dump_json(), mimetype="application/json")
+
+    @api.get("/brands")
+    def brands() -> ResponseReturnValue:
+        model = engine.status().model
+        return jsonify(brands=[_brand(preset, model, request.url_root) for preset in catalog])
+
+    @api.get("/brands/<brand>")
+    def brand(brand: str) -> ResponseReturnValue:
+        return jsonify(_brand(catalog.get(brand), engine.status().model, request.url_root))
+
+    @api.get("/brands/<brand>/cover")
+    def cover(brand: str) -> ResponseReturnValue:
+        picture = catalog.get(brand).cover
+        if picture is None:
+            raise UnknownImage(f"brand {brand!r} has no cover")
+        content_type = _COVER_TYPES[picture.suffix.lower()]
+        return send_file(picture, mimetype=content_type, max_age=_COVER_AGE_S)
+
+    @api.get("/capabilities")
+    def capabilities() -> ResponseReturnValue:
+        return jsonify(_capabilities(catalog, engine.status().model))
+
+    return api
+
+
+def _brand(preset: BrandPreset, model: ModelInfo | None, root: str) -> dict[str, Any]:
+    public = preset.to_public(model).model_dump(mode="json")
+    has_cover = public.pop("has_cover")
+    cover_url = urljoin(root, f"/brands/{preset.id}/cover") if has_cover else None
+    return {**public, "cover_url": cover_url}
+
+
+def _capabilities(catalog: PresetCatalog, model: ModelInfo | None) -> dict[str, Any]:
+    """What may be asked. What depends on the model is null until one is loaded."""
+    formats = None
+    if model is not None:
+        sizes = built_in_formats(model.native_px)
+        formats = {name: {"width": size[0], "height": size[1]} for name, size in sizes.items()}
+    return {
+        "model": None if model is None else asdict(model),
+        "brands": [preset.id for preset in catalog],
+        "formats": formats,
+        "schedulers": None if model is None else list(model.schedulers),
+        "output_formats": list(OutputFormat),
+        "request": GenerationRequest.model_json_schema(),
+    }
+
+
+def _with_absolute_links(generation: Generation, root: str) -> Generation:
+    images = tuple(
+        image.model_copy(update={"url": urljoin(root, image.url)}) for image in generation.images
+    )
+    return generation.model_copy(update={"images": images})
+
+
+def _picture(generation: Generation, image: GeneratedImage, data: bytes) -> Response:
+    """The file itself; what the JSON answer would have said is in the headers."""
+    response = Response(data, content_type=image.content_type)
+    response.set_etag(image.sha256)
+    response.headers["Content-Location"] = image.url
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Generation-Id"] = generation.id
+    response.headers["X-Seed"] = str(image.seed)
+    if generation.warnings:
+        response.headers["X-Warnings"] = json.dumps(generation.warnings)
+    return response

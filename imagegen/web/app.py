@@ -1,0 +1,54 @@
+"""create_app: the Flask application, made of blueprints and nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from imagegen.engine.process import RenderProcess
+from imagegen.metrics import Metrics
+from imagegen.presets import PresetCatalog
+from imagegen.service import ImageService
+from imagegen.settings import Settings
+from imagegen.storage import Storage
+from imagegen.web.api import MAX_BODY_BYTES, api_blueprint
+from imagegen.web.errors import register_errors
+from imagegen.web.headers import register_headers
+from imagegen.web.images import images_blueprint
+from imagegen.web.ops import ops_blueprint
+
+
+class Collaborators(Protocol):
+    """What the pages and routes work with; `bootstrap.Application` is it."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def catalog(self) -> PresetCatalog: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def engine(self) -> RenderProcess: ...
+    @property
+    def service(self) -> ImageService: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+
+def create_app(parts: Collaborators) -> Flask:
+    """The WSGI application around `parts`; it starts and stops nothing."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of formats has a meaning
+    app.url_map.merge_slashes = False  # its redirects would be HTML
+    # Cloud Run ends TLS and says so; the client's address is the one its front end saw.
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    register_headers(app, signed_pictures=parts.settings.urls == "signed")
+    register_errors(app)
+    app.register_blueprint(ops_blueprint(parts.service, parts.engine, parts.metrics))
+    app.register_blueprint(api_blueprint(parts.service, parts.catalog, parts.engine))
+    if parts.settings.urls == "proxy":
+        app.register_blueprint(images_blueprint(parts.storage))
+    return app

@@ -1,0 +1,45 @@
+"""GET /images/{path}: stored pictures, when links lead through this service."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from imagegen.errors import UnknownImage
+from imagegen.generation import OutputFormat
+from imagegen.storage import Storage, StoredObject
+
+_PICTURE_TYPES = {output_format.content_type for output_format in OutputFormat}
+_FOR_EVER = "public, max-age=31536000, immutable"  # a path is written once
+
+
+def images_blueprint(storage: Storage) -> Blueprint:
+    """Reads pictures, and nothing else, from `storage`."""
+    images = Blueprint("images", __name__)
+
+    @images.get("/images/<path:path>")
+    def image(path: str) -> ResponseReturnValue:
+        stored = _picture(storage, path)
+        response = Response(stored.data, content_type=stored.content_type)
+        response.set_etag(hashlib.sha256(stored.data).hexdigest())
+        response.headers["Cache-Control"] = _FOR_EVER
+        if request.args.get("download") == "1":
+            name = path.rpartition("/")[2]
+            response.headers.set("Content-Disposition", "attachment", filename=name)
+        return response.make_conditional(
+            request, accept_ranges=True, complete_length=len(stored.data)
+        )
+
+    return images
+
+
+def _picture(storage: Storage, path: str) -> StoredObject:
+    try:
+        stored = storage.read(path)
+    except ValueError:  # a path that tries to leave the store tells nothing about what is there
+        stored = None
+    if stored is None or stored.content_type not in _PICTURE_TYPES:
+        raise UnknownImage("there is no such picture")
+    return stored

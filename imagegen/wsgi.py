@@ -1,0 +1,90 @@
+"""serve: the port is bound at once, then gunicorn runs the application until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from imagegen.bootstrap import Application, build
+from imagegen.errors import InvalidSettings, OperatorError
+from imagegen.gunicorn_conf import gunicorn_options
+from imagegen.logs import configure_logs
+from imagegen.settings import Settings
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+    from gunicorn.workers.base import Worker
+
+_BACKLOG = 2_048
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or Ctrl-C. Returns the exit code: 2 for an operator's mistake."""
+    configure_logs(settings.log_format)
+    try:
+        listener = listen(settings.host, settings.port)
+        application = build(settings)
+    except OperatorError as error:
+        _log.critical("cannot start: %s", error)
+        return 2
+    try:
+        Arbiter(_Server(application, listener)).run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections wait in the kernel until there is a worker.
+
+    Raises InvalidSettings, in one sentence, where that cannot be.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} of {host} is in use by another program; set PORT to another one"
+        else:
+            reason = f"cannot listen on port {port} of {host}: {error.strerror or error}"
+        raise InvalidSettings(reason) from None
+
+
+def url_of(listener: socket.socket) -> str:
+    """What to type into a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104  # it listens everywhere, so also here
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn with our options. Until the fork all is plain data; threads start in the worker."""
+
+    def __init__(self, application: Application, listener: socket.socket) -> None:
+        self.application = application
+        self._max_queue = application.settings.max_queue
+        self._url = url_of(listener)
+        self._listener_fd = listener.detach()
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in gunicorn_options(self._max_queue, self._listener_fd).items():
+            self.cfg.set(name, value)
+        self.cfg.set("post_worker_init", self._start)
+
+    def load(self) -> WSGIApplication:
+        from imagegen.web.app import create_app
+
+        return create_app(self.application)
+
+    def _start(self, worker: Worker) -> None:
+        self.application.start()
+        _log.info("imagegen is at %s", self._url)
