@@ -19,16 +19,18 @@ class Picture:
 
 
 class Denoising(Protocol):
-    """One picture in flight. It owns everything that changes: nothing is shared between pictures."""
+    """One picture in flight. It owns all that changes: nothing is shared between pictures."""
 
     @property
     def spec(self) -> RenderSpec: ...
     @property
     def step_index(self) -> int:
-        """Denoiser calls done so far; the picture is ready to finish when it equals `step_count`."""
+        """Denoiser calls done so far; at `step_count` the picture is ready to finish."""
+
     @property
     def step_count(self) -> int:
-        """Denoiser calls this picture needs (a scheduler may need more than num_inference_steps)."""
+        """Denoiser calls it needs (a scheduler may need more than num_inference_steps)."""
+
     @property
     def warnings(self) -> tuple[str, ...]: ...
 
@@ -38,13 +40,17 @@ Phase = Callable[[str], None]
 
 
 class Renderer(Protocol[D]):
-    """Used by exactly one thread of one process. Methods raise RenderFailed for one picture's own fault,
-    MemoryError when the rows do not fit, InvalidModel or InvalidAdapter from `load`; anything else
-    poisons the renderer and ends its process.
+    """Used by exactly one thread of one process.
+
+    Methods raise RenderFailed for one picture's own fault, MemoryError when the rows do not fit,
+    InvalidModel or InvalidAdapter from `load`; anything else poisons the renderer and ends its
+    process. After RenderFailed or MemoryError the engine calls again with fewer of the same
+    pictures, so both leave every picture as it was, and whoever raises MemoryError has given
+    cached memory back first.
     """
 
     def load(self, phase: Phase) -> ModelInfo:
-        """Gets ready; calls `phase` with a word for each stretch of the way ("import", "weights", …)."""
+        """Gets ready; calls `phase` with a word for each stretch ("import", "weights", …)."""
         ...
 
     def begin(self, spec: RenderSpec) -> D:
@@ -52,7 +58,10 @@ class Renderer(Protocol[D]):
         ...
 
     def step(self, pictures: Sequence[D]) -> None:
-        """One denoiser call that moves each of `pictures` one step on. They may differ in everything but latent shape."""
+        """One denoiser call that moves each of `pictures` one step on.
+
+        They may differ in everything but latent shape.
+        """
         ...
 
     def finish(self, pictures: Sequence[D]) -> list[Picture]:

@@ -1,0 +1,74 @@
+"""The render process: loads the renderer, then takes turns until its parent or poison ends it.
+
+Imports at the top are few and light: signals must be ignored, and the connection watched, before
+the heavy ones begin.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, NoReturn
+
+from imagegen.engine.messages import Entered, LoadFailed, Poisoned, Ready, Start, ToChild
+from imagegen.engine.renderer import Renderer
+from imagegen.engine.turn import PoisonedRenderer, Turns
+from imagegen.errors import OperatorError
+
+
+def main(descriptor: int) -> NoReturn:
+    """Serves the parent at the other end of the socket `descriptor`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when we end
+    connection: Connection[Any, Any] = Connection(descriptor)
+    try:
+        start = connection.recv()
+    except (EOFError, OSError):
+        _exit(0)
+    _serve(connection, start)
+
+
+def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
+    inbox: SimpleQueue[ToChild] = SimpleQueue()
+    threading.Thread(target=_read, args=(connection, inbox), name="inbox", daemon=True).start()
+    renderer = _load(connection, start)
+    try:
+        Turns(renderer, inbox, connection.send, start.max_rows).run()
+    except PoisonedRenderer as error:
+        cause = "".join(traceback.format_exception(error.__cause__))
+        connection.send(Poisoned(str(error), cause))
+    finally:
+        _exit(1)
+
+
+def _load(connection: Connection[Any, Any], start: Start) -> Renderer[Any]:
+    try:
+        connection.send(Entered("import"))
+        renderer: Renderer[Any] = pickle.loads(start.make_renderer)()  # noqa: S301 - our own parent wrote it
+        model = renderer.load(lambda phase: connection.send(Entered(phase)))
+    except Exception as error:
+        final = isinstance(error, OperatorError)
+        text = str(error) if final else f"{type(error).__name__}: {error}"
+        connection.send(LoadFailed(text, final, traceback.format_exc()))
+        _exit(1)
+    connection.send(Ready(model))
+    return renderer
+
+
+def _read(connection: Connection[Any, Any], inbox: SimpleQueue[ToChild]) -> None:
+    """Ends the process, whatever it does just now, when the parent has gone."""
+    try:
+        while True:
+            inbox.put(connection.recv())
+    except (EOFError, OSError):
+        _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """At once: a poisoned GPU library may hang in its clean-up."""
+    os._exit(code)

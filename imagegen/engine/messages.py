@@ -1,0 +1,116 @@
+"""Everything the two processes say to each other, pickled over one connection.
+
+    parent ──► Start once, then Render and Drop
+    child  ──► Entered…, then Ready or LoadFailed
+               Heartbeat before each call of the renderer, Stepped after each step of a picture
+               Done, Failed or Dropped: each Render is answered by exactly one of them
+               Poisoned: the last word of a child that will not go on
+
+Texts instead of exceptions cross the border: what cannot be unpickled cannot be reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imagegen.generation import ModelInfo, RenderSpec
+
+
+@dataclass(frozen=True)
+class Start:
+    """`make_renderer` stays pickled, with its slow imports, until the child watches the parent."""
+
+    make_renderer: bytes = field(repr=False)
+    max_rows: int
+
+
+@dataclass(frozen=True)
+class Render:
+    """Render this spec; `number` names the picture in all that follows."""
+
+    number: int
+    spec: RenderSpec
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The picture has left: cancelled or expired."""
+
+    number: int
+
+
+ToChild = Render | Drop
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A stretch of loading begins."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Loaded; from now on Render is welcome."""
+
+    model: ModelInfo
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """The last word of a child whose renderer did not load; the traceback is for the log."""
+
+    text: str
+    final: bool  # the operator's mistake: another try would end the same
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One call of the renderer is about to begin."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The picture has moved one step on."""
+
+    number: int
+    step: int  # steps done
+    of: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The picture: 8-bit RGB rows, and what it took."""
+
+    number: int
+    pixels: bytes = field(repr=False)
+    warnings: tuple[str, ...]
+    render_s: float
+    gpu_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One picture's own failure."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The answer to Drop: its row is free."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """The renderer raised what it must not; the traceback is for the log."""
+
+    text: str
+    traceback: str
+
+
+FromChild = Entered | Ready | LoadFailed | Heartbeat | Stepped | Done | Failed | Dropped | Poisoned

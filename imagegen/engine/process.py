@@ -1,0 +1,146 @@
+"""RenderProcess: the parent's handle on the process that owns the GPU. Never imports torch.
+
+callers' threads ──► RenderProcess ──► Desk (orders, health) ◄── Keeper, one thread ◄──► Child
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from imagegen.engine.desk import Desk
+from imagegen.engine.keeper import Keeper, tell
+from imagegen.engine.messages import Start
+from imagegen.engine.orders import OnEvent, Orders, Progress
+from imagegen.engine.renderer import Renderer
+from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
+from imagegen.errors import ModelLoading
+from imagegen.generation import ModelInfo, Rendering, RenderSpec
+
+__all__ = ["EngineStatus", "Progress", "RenderProcess"]
+
+UNKNOWN_LOAD_S = 5.0  # to ask again after, while no load has been measured
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """What the engine does now."""
+
+    phase: str  # stopped, starting, the renderer's own words, ready, restarting, failed, draining
+    ready: bool
+    model: ModelInfo | None
+    queued: int  # pictures
+    running: int  # pictures
+    eta_s: float | None  # until ready, if known
+    error: str | None
+    deaths: int  # render processes that ended unasked
+
+
+class RenderProcess:
+    """Renders specs in a process of its own. `make_renderer` is picklable and called there.
+
+    Every future ends with a Rendering or an ImagegenError, whatever happens to the process.
+    Futures are cancelled by `cancel`, not by their own method.
+    """
+
+    def __init__(
+        self,
+        make_renderer: Callable[[], Renderer[Any]],
+        *,
+        max_queue: int,
+        max_rows: int = 1,
+        step_timeout_s: float = 120.0,
+        load_timeout_s: float = 900.0,
+    ) -> None:
+        self._desk = Desk(
+            Orders(max_queue=max_queue, max_rows=max_rows),
+            Supervision(step_timeout_s, load_timeout_s),
+        )
+        self._keeper = Keeper(self._desk, Start(pickle.dumps(make_renderer), max_rows))
+        self._thread = threading.Thread(target=self._keeper.run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Returns at once; the model loads in the background. Once only."""
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Takes nothing new; lets what is open end for up to `grace_s`, then with Draining."""
+        with self._desk.lock:
+            self._desk.draining = True
+            self._desk.lock.wait_for(lambda: not self._desk.orders, timeout=grace_s)
+            self._desk.closing = True
+            self._desk.ring()
+        if self._thread.is_alive():
+            self._thread.join()
+        else:
+            self._keeper.close()
+
+    def status(self) -> EngineStatus:
+        with self._desk.lock:
+            health = self._desk.health
+            draining = self._desk.draining and health.phase != STOPPED
+            return EngineStatus(
+                phase=DRAINING if draining else health.phase,
+                ready=health.phase == READY and not self._desk.draining,
+                model=health.model,
+                queued=self._desk.orders.waiting,
+                running=self._desk.orders.running,
+                eta_s=None if self._desk.draining else health.eta_s(time.monotonic()),
+                error=health.error,
+                deaths=health.deaths,
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """The render process, if there is one: for whoever must look at it from outside."""
+        child = self._keeper.child
+        return None if child is None else child.pid
+
+    def wait_ready(self, timeout_s: float) -> ModelInfo:
+        """Raises ModelLoading when the time is over, ModelFailed if waiting is in vain."""
+        with self._desk.lock:
+            self._desk.lock.wait_for(
+                lambda: self._desk.health.phase in (READY, FAILED) or self._desk.draining, timeout_s
+            )
+            self._desk.refuse_if_over()
+            if self._desk.health.phase != READY or self._desk.health.model is None:
+                eta_s = self._desk.health.eta_s(time.monotonic())
+                raise ModelLoading(
+                    f"the model is not ready yet ({self._desk.health.phase})",
+                    UNKNOWN_LOAD_S if eta_s is None else eta_s,
+                )
+            return self._desk.health.model
+
+    def submit(
+        self,
+        specs: Sequence[RenderSpec],
+        *,
+        caller: str = "",
+        deadline_s: float,
+        on_event: OnEvent | None = None,
+    ) -> list[Future[Rendering]]:
+        """One future a spec, or none: raises QueueFull, Quarantined, ModelFailed, Draining.
+
+        Callers take turns. What is submitted before the model is ready waits for it. `on_event`
+        is called on the engine's thread and must be quick.
+        """
+        now = time.monotonic()
+        with self._desk.lock:
+            self._desk.refuse_if_over()
+            futures = self._desk.orders.submit(specs, caller, now, deadline_s, on_event)
+            self._desk.admit(now)
+            self._desk.ring()
+        return futures
+
+    def cancel(self, futures: Collection[Future[Rendering]]) -> None:
+        """Those still open end with Cancelled now; their rows are free within one step."""
+        with self._desk.lock:
+            verdicts = self._desk.orders.cancel(futures)
+            self._desk.lock.notify_all()
+            self._desk.ring()
+        tell(verdict.tell for verdict in verdicts)

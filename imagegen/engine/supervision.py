@@ -1,0 +1,150 @@
+"""Whether the render process is well: its phases, time-outs, restarts. Plain data, no clock.
+
+stopped -> starting -> (import, weights, … as the renderer says) -> ready
+              ^                         |                            |
+              |                         v                            |
+              +---- restarting <------ died <------------------------+
+                                        |  too often, or the operator's mistake
+                                        v
+                                      failed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagegen.engine.messages import Done, Entered, FromChild, LoadFailed, Poisoned, Ready
+from imagegen.generation import ModelInfo
+
+STOPPED, STARTING, READY = "stopped", "starting", "ready"
+RESTARTING, FAILED, DRAINING = "restarting", "failed", "draining"
+
+LOADS_TO_FAIL = 3  # in a row, none of which became ready
+DEATHS_TO_FAIL = 10  # in a row, without one finished picture between them
+LONGEST_BACKOFF_S = 30.0
+
+
+@dataclass
+class Supervision:
+    """What the parent knows about the render process; `now` is monotonic, in seconds."""
+
+    step_timeout_s: float
+    load_timeout_s: float
+    phase: str = STOPPED
+    model: ModelInfo | None = None  # stays known while the process restarts
+    error: str | None = None  # of the last death or failed load, until the next one is ready
+    deaths: int = 0
+    load_s: float | None = None  # how long the last load took
+    _start_at: float = 0.0
+    _started_at: float = 0.0
+    _phase_at: float = 0.0
+    _heard_at: float = 0.0
+    _loads_in_a_row: int = 0
+    _deaths_in_a_row: int = 0
+    _last_words: str | None = None
+
+    @property
+    def loading(self) -> bool:
+        return self.phase not in (STOPPED, READY, RESTARTING, FAILED)
+
+    def may_start(self, now: float) -> bool:
+        return self.phase in (STOPPED, RESTARTING) and now >= self._start_at
+
+    def started(self, now: float) -> None:
+        self.phase, self._last_words = STARTING, None
+        self._started_at = self._phase_at = self._heard_at = now
+
+    def heard(self, now: float) -> None:
+        """It lives: any message, or new work for an idle one, from which its time counts."""
+        self._heard_at = now
+
+    def hear(self, message: FromChild, now: float) -> list[str]:
+        """Takes note of what the child says about itself; returns lines for the log."""
+        self.heard(now)
+        match message:
+            case Entered(phase):
+                return self._enter(phase, now)
+            case Ready(model):
+                return self._ready(model, now)
+            case LoadFailed(text, final=True):
+                self.failed(text)
+            case LoadFailed(text, traceback=traceback) | Poisoned(text, traceback):
+                self._last_words = text
+                return [f"{text}\n{traceback}"]
+            case Done():
+                self._deaths_in_a_row = 0
+        return []
+
+    @property
+    def poisoned(self) -> bool:
+        """It told its end itself: the pictures still in its rows are not to blame."""
+        return self._last_words is not None
+
+    def died(self, how: str, now: float) -> None:
+        """Decides between another start, later each time, and giving up."""
+        if self.phase == FAILED:
+            return
+        reason = self._last_words or how
+        self.deaths += 1
+        self._deaths_in_a_row += 1
+        if self.phase != READY:
+            self._loads_in_a_row += 1
+        if self._loads_in_a_row >= LOADS_TO_FAIL or self._deaths_in_a_row >= DEATHS_TO_FAIL:
+            self.failed(reason)
+            return
+        self.phase, self.error = RESTARTING, reason
+        self._start_at = now + self._backoff_s()
+
+    def failed(self, reason: str) -> None:
+        """For good: only a new instance, or the operator, can help."""
+        self.phase, self.error = FAILED, reason
+
+    def stopped(self) -> None:
+        self.phase = STOPPED
+
+    def due(self, *, busy: bool) -> float | None:
+        """When to look again if nothing is heard until then."""
+        if self.phase in (STOPPED, RESTARTING):
+            return self._start_at
+        if self.loading:
+            return self._started_at + self.load_timeout_s
+        return self._heard_at + self.step_timeout_s if busy and self.phase == READY else None
+
+    def ailment(self, now: float, *, busy: bool) -> str | None:
+        """Why it has to be killed, if it has to."""
+        if self.loading and now >= self._started_at + self.load_timeout_s:
+            return f"still {self.phase} after {self.load_timeout_s:g} s of loading"
+        if self.phase == READY and busy and now >= self._heard_at + self.step_timeout_s:
+            return f"no sign of life for {self.step_timeout_s:g} s"
+        return None
+
+    def eta_s(self, now: float) -> float | None:
+        """Seconds until it can render; known once a load has been measured."""
+        if self.phase == READY:
+            return 0.0
+        if self.load_s is None or self.phase in (STOPPED, FAILED):
+            return None
+        if self.phase == RESTARTING:
+            return max(0.0, self._start_at - now) + self.load_s
+        return max(0.0, self.load_s - (now - self._started_at))
+
+    def _enter(self, phase: str, now: float) -> list[str]:
+        if phase == self.phase:
+            return []
+        line = f"{self.phase} {now - self._phase_at:.1f} s"
+        self.phase, self._phase_at = phase, now
+        return [line]
+
+    def _ready(self, model: ModelInfo, now: float) -> list[str]:
+        self.load_s = now - self._started_at
+        lines = self._enter(READY, now)
+        self.model, self.error, self._loads_in_a_row = model, None, 0
+        return [
+            *lines,
+            f"ready after {self.load_s:.1f} s: {model.name} on {model.device} in {model.dtype}",
+        ]
+
+    def _backoff_s(self) -> float:
+        """The first restart is immediate, then half a second, doubled each time."""
+        tries = max(self._deaths_in_a_row, self._loads_in_a_row)
+        return 0.0 if tries == 1 else min(0.5 * 2.0 ** (tries - 2), LONGEST_BACKOFF_S)

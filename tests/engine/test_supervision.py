@@ -1,0 +1,126 @@
+"""Supervision: when a render process is ill, when the next one starts, when there is no hope left."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagegen.engine.fake import FakeRenderer
+from imagegen.engine.messages import (
+    Done,
+    Entered,
+    Heartbeat,
+    LoadFailed,
+    Poisoned,
+    Ready,
+)
+from imagegen.engine.supervision import (
+    DEATHS_TO_FAIL,
+    FAILED,
+    LOADS_TO_FAIL,
+    READY,
+    RESTARTING,
+    Supervision,
+)
+
+MODEL = FakeRenderer().load(lambda _: None)
+DONE = Done(1, pixels=b"", warnings=(), render_s=1.0, gpu_s=1.0)
+
+
+@pytest.fixture
+def health() -> Supervision:
+    health = Supervision(step_timeout_s=10.0, load_timeout_s=100.0)
+    health.started(0.0)
+    return health
+
+
+def test_each_phase_gets_one_line_with_its_seconds(health):
+    lines = [
+        *health.hear(Entered("import"), 0.5),
+        *health.hear(Entered("import"), 1.0),
+        *health.hear(Entered("weights"), 2.5),
+        *health.hear(Ready(MODEL), 3.0),
+    ]
+    assert lines == [
+        "starting 0.5 s",
+        "import 2.0 s",
+        "weights 0.5 s",
+        "ready after 3.0 s: fake on cpu in float32",
+    ]
+    assert health.phase == READY
+    assert health.model is MODEL
+
+
+def test_loading_may_be_silent_but_not_longer_than_its_time_out(health):
+    health.hear(Entered("weights"), 1.0)
+    assert health.due(busy=False) == 100.0
+    assert health.ailment(99.0, busy=False) is None
+    assert "weights" in health.ailment(100.0, busy=False)
+
+
+def test_only_a_busy_child_must_give_signs_of_life(health):
+    health.hear(Ready(MODEL), 1.0)
+    assert health.due(busy=False) is None
+    assert health.ailment(1_000.0, busy=False) is None
+    health.hear(Heartbeat(), 500.0)
+    assert health.due(busy=True) == 510.0
+    assert health.ailment(509.0, busy=True) is None
+    assert "10 s" in health.ailment(510.0, busy=True)
+
+
+def test_loads_that_fail_in_a_row_are_tried_later_and_later_then_given_up(health):
+    waits, now = [], 0.0
+    for _ in range(LOADS_TO_FAIL - 1):
+        health.died("killed", now)
+        assert health.phase == RESTARTING
+        waits.append(health.due(busy=False) - now)
+        now += waits[-1]
+        assert health.may_start(now)
+        health.started(now)
+    health.died("killed", now)
+    assert health.phase == FAILED
+    assert waits == [0.0, 0.5]
+    assert not health.may_start(now + 1_000)
+
+
+def test_deaths_without_a_finished_picture_between_them_end_in_failure(health):
+    for _ in range(DEATHS_TO_FAIL - 1):
+        health.hear(Ready(MODEL), 0.0)
+        health.died("killed", 0.0)
+        health.started(0.0)
+    health.hear(Ready(MODEL), 0.0)
+    health.hear(DONE, 0.0)
+    health.died("killed", 0.0)
+    assert health.phase == RESTARTING
+    assert health.deaths == DEATHS_TO_FAIL
+    assert health.may_start(0.0), "a finished picture forgives"
+
+
+def test_the_operators_mistake_is_final(health):
+    health.hear(LoadFailed("no weights in /models/x", final=True, traceback=""), 1.0)
+    health.died("ended with code 1", 1.1)
+    assert health.phase == FAILED
+    assert health.error == "no weights in /models/x"
+    assert health.deaths == 0
+
+
+def test_last_words_say_more_than_the_exit_code(health):
+    health.hear(LoadFailed("OSError: disk", final=False, traceback="…"), 1.0)
+    assert health.poisoned
+    health.died("ended with code 1", 1.1)
+    assert (health.phase, health.error) == (RESTARTING, "OSError: disk")
+    health.started(2.0)
+    assert not health.poisoned
+    health.hear(Ready(MODEL), 3.0)
+    assert health.error is None
+    assert health.hear(Poisoned("CUDA error", "Traceback …"), 4.0) == ["CUDA error\nTraceback …"]
+
+
+def test_the_time_to_ready_is_known_after_the_first_load(health):
+    assert health.eta_s(1.0) is None
+    health.hear(Ready(MODEL), 4.0)
+    assert health.eta_s(5.0) == 0.0
+    health.died("killed", 10.0)
+    assert health.eta_s(10.0) == 4.0
+    health.started(10.0)
+    assert health.eta_s(11.0) == 3.0
+    assert health.eta_s(99.0) == 0.0
