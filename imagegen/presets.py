@@ -1,0 +1,273 @@
+"""Brands: what each adds to a request, so that everything a picture needs is decided at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from imagegen.adapter_check import check_adapter
+from imagegen.adapter_files import read_modules
+from imagegen.banned_terms import find_banned, has_adapter_tag
+from imagegen.brand_view import BrandView, DefaultsView
+from imagegen.errors import (
+    BannedTerm,
+    FieldError,
+    InvalidModel,
+    InvalidPreset,
+    InvalidRequest,
+    UnknownBrand,
+)
+from imagegen.formats import built_in_formats
+from imagegen.generation import (
+    MAX_SEED,
+    AdapterUse,
+    GenerationRequest,
+    ModelInfo,
+    RenderSpec,
+    Scheduler,
+)
+from imagegen.preset_files import AdapterCheck, BrandFolder, list_brands, read_brand, readable
+from imagegen.preset_schema import BrandDefaults, Size
+
+DEFAULT_STEPS = 20
+DEFAULT_GUIDANCE = 5.0
+DEFAULT_SCHEDULER = Scheduler.DPMPP_2M_KARRAS
+DEFAULT_FORMAT = "square"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BrandPreset:
+    """One brand: its words, adapters, sizes and defaults. Made by PresetCatalog, never changed."""
+
+    id: str
+    name: str
+    description: str
+    version: str  # "sha256:…"
+    adapters: tuple[AdapterUse, ...]
+    template: str  # holds {prompt} once
+    negative_prompt: str
+    banned_terms: tuple[str, ...]
+    defaults: BrandDefaults
+    formats: Mapping[str, tuple[int, int]]  # the brand's own: width, height in pixels
+    palette: tuple[str, ...]  # "#rrggbb"
+    examples: tuple[str, ...]  # prompts that show the brand well
+    cover: Path | None
+
+    def resolve(self, request: GenerationRequest, model: ModelInfo) -> list[RenderSpec]:
+        """One spec per picture: the request's word, else the brand's, else the model's.
+
+        Raises InvalidRequest with every field at fault, BannedTerm for words the brand refuses.
+        """
+        faults: list[FieldError] = []
+        width, height = self._size(request, model, faults)
+        said = self.defaults
+        scheduler = _first(request.scheduler, said.scheduler, _scheduler_of(model))
+        if scheduler not in model.schedulers:
+            allowed = ", ".join(model.schedulers)
+            faults.append(FieldError("scheduler", f"{scheduler} is not one of {allowed}"))
+        self._refuse(request, faults)
+        seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
+        first = RenderSpec(
+            brand=self.id,
+            prompt=self.template.replace("{prompt}", request.prompt),
+            negative_prompt=_first(request.negative_prompt, self.negative_prompt),
+            width=width,
+            height=height,
+            num_inference_steps=_first(
+                request.num_inference_steps, said.num_inference_steps, DEFAULT_STEPS
+            ),
+            guidance_scale=_first(request.guidance_scale, said.guidance_scale, DEFAULT_GUIDANCE),
+            scheduler=scheduler,
+            seed=seed,
+            adapters=self._adapters(_first(request.adapter_scale, said.adapter_scale, 1.0)),
+            exact=request.exact,
+        )
+        return [
+            replace(first, seed=(seed + index) % (MAX_SEED + 1))
+            for index in range(request.num_images)
+        ]
+
+    def formats_for(self, model: ModelInfo) -> dict[str, tuple[int, int]]:
+        """What a request may name: the brand's formats over the built-in ones, within limits."""
+        formats = self._all_formats(model)
+        return {name: size for name, size in formats.items() if not _beyond(size, model)}
+
+    def to_public(self, model: ModelInfo | None) -> BrandView:
+        """The brand for `GET /brands`; before a model is loaded with its own formats only."""
+        formats = dict(self.formats) if model is None else self.formats_for(model)
+        return BrandView(
+            id=self.id,
+            name=self.name,
+            description=self.description,
+            has_cover=self.cover is not None,
+            palette=self.palette,
+            formats={name: Size(width=w, height=h) for name, (w, h) in formats.items()},
+            defaults=self._public_defaults(
+                formats, None if model is None else _scheduler_of(model)
+            ),
+            examples=self.examples,
+            preset_version=self.version,
+        )
+
+    def _public_defaults(
+        self, formats: Mapping[str, tuple[int, int]], scheduler: Scheduler | None
+    ) -> DefaultsView:
+        said = self.defaults
+        format_ = None if said.width is not None else _first(said.format, DEFAULT_FORMAT)
+        size = (said.width, said.height) if format_ is None else formats.get(format_)
+        return DefaultsView(
+            format=format_,
+            width=None if size is None else size[0],
+            height=None if size is None else size[1],
+            num_inference_steps=_first(said.num_inference_steps, DEFAULT_STEPS),
+            guidance_scale=_first(said.guidance_scale, DEFAULT_GUIDANCE),
+            scheduler=said.scheduler or scheduler,
+            adapter_scale=_first(said.adapter_scale, 1.0),
+        )
+
+    def _all_formats(self, model: ModelInfo) -> dict[str, tuple[int, int]]:
+        return built_in_formats(model.native_px) | dict(self.formats)
+
+    def _size(
+        self, request: GenerationRequest, model: ModelInfo, faults: list[FieldError]
+    ) -> tuple[int, int]:
+        if request.width is not None and request.height is not None:
+            sides = {"width": request.width, "height": request.height}
+            faults.extend(
+                FieldError(field, f"must be {model.min_px} to {model.max_px} for this model")
+                for field, side in sides.items()
+                if not model.min_px <= side <= model.max_px
+            )
+            return request.width, request.height
+        said = self.defaults
+        if request.format is None and said.width is not None and said.height is not None:
+            name, size = "the brand's own size", (said.width, said.height)
+        else:
+            name = _first(request.format, said.format, DEFAULT_FORMAT)
+            known = self._all_formats(model)
+            if name not in known:
+                message = f"no format {name!r}; there are {', '.join(sorted(known))}"
+                faults.append(FieldError("format", message))
+                return model.native_px, model.native_px
+            size = known[name]
+        if _beyond(size, model):
+            limits = f"{model.min_px} to {model.max_px} pixels a side"
+            message = f"{name} is {size[0]}×{size[1]}, and this model draws {limits}"
+            faults.append(FieldError("format", message))
+        return size
+
+    def _refuse(self, request: GenerationRequest, faults: list[FieldError]) -> None:
+        """Raises what is wrong with the words, together with the faults already found."""
+        words = {"prompt": request.prompt, "negative_prompt": request.negative_prompt or ""}
+        faults.extend(
+            FieldError(field, "LoRA tags are not taken; the brand brings its own adapters")
+            for field, text in words.items()
+            if has_adapter_tag(text)
+        )
+        banned = [
+            FieldError("prompt", f"{self.name} does not allow {term!r}")
+            for term in find_banned(request.prompt, self.banned_terms)
+        ]
+        if faults:
+            raise InvalidRequest(*faults, *banned)
+        if banned:
+            raise BannedTerm(*banned)
+
+    def _adapters(self, adapter_scale: float) -> tuple[AdapterUse, ...]:
+        scaled = (replace(use, weight=use.weight * adapter_scale) for use in self.adapters)
+        return tuple(use for use in scaled if use.weight != 0)
+
+
+class PresetCatalog:
+    """All brands of one folder, read once, in the order of their names."""
+
+    def __init__(self, presets: Iterable[BrandPreset]) -> None:
+        ordered = sorted(presets, key=lambda preset: (preset.name.casefold(), preset.id))
+        self._presets = {preset.id: preset for preset in ordered}
+
+    @classmethod
+    def load(cls, folder: Path) -> PresetCatalog:
+        """Reads every brand below `folder`. Raises InvalidPreset with all faults, one a line."""
+        presets, faults = _read_all(folder, readable)
+        if faults:
+            raise InvalidPreset("\n".join(faults))
+        return cls(presets)
+
+    def get(self, brand: str) -> BrandPreset:
+        """Raises UnknownBrand."""
+        try:
+            return self._presets[brand]
+        except KeyError:
+            known = ", ".join(sorted(self._presets))
+            raise UnknownBrand(f"no brand {brand!r}; there are {known}") from None
+
+    def __iter__(self) -> Iterator[BrandPreset]:
+        return iter(self._presets.values())
+
+    def __len__(self) -> int:
+        return len(self._presets)
+
+    @property
+    def adapters(self) -> tuple[AdapterUse, ...]:
+        """Every LoRA of every brand, with its preset's weight."""
+        return tuple(use for preset in self for use in preset.adapters)
+
+
+def check_presets(folder: Path, model_folder: Path) -> list[str]:
+    """Every fault of every brand, adapters against the model too: `file:line: key: message`."""
+    try:
+        read_modules(model_folder)
+    except InvalidModel as error:
+        return [str(error), *_read_all(folder, readable)[1]]
+    return _read_all(folder, partial(check_adapter, model_folder=model_folder))[1]
+
+
+def _read_all(folder: Path, check: AdapterCheck) -> tuple[list[BrandPreset], list[str]]:
+    folders, faults = list_brands(folder)
+    presets = []
+    for brand in folders:
+        read = read_brand(brand, check)
+        if isinstance(read, list):
+            faults.extend(read)
+        else:
+            presets.append(_preset(read))
+    return presets, faults
+
+
+def _preset(read: BrandFolder) -> BrandPreset:
+    content = read.content
+    return BrandPreset(
+        id=read.brand,
+        name=content.name,
+        description=content.description,
+        version=read.version,
+        adapters=read.adapters,
+        template=content.prompt.template,
+        negative_prompt=content.prompt.negative,
+        banned_terms=tuple(content.banned_terms),
+        defaults=content.defaults,
+        formats=MappingProxyType({n: (s.width, s.height) for n, s in content.formats.items()}),
+        palette=tuple(content.palette),
+        examples=tuple(content.examples),
+        cover=read.cover,
+    )
+
+
+def _beyond(size: tuple[int, int], model: ModelInfo) -> bool:
+    return min(size) < model.min_px or max(size) > model.max_px
+
+
+def _scheduler_of(model: ModelInfo) -> Scheduler:
+    return DEFAULT_SCHEDULER if DEFAULT_SCHEDULER in model.schedulers else model.schedulers[0]
+
+
+def _first(*choices: T | None) -> T:
+    """The first choice somebody made: None means "not said", zero is a value."""
+    return next(choice for choice in choices if choice is not None)
