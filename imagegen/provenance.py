@@ -109,7 +109,7 @@ def encode(
 def a1111_parameters(rendering: Rendering, record: Record) -> str:
     """The text that AUTOMATIC1111's web UI writes and dozens of programs read.
 
-    Its marker `Negative prompt:` inside a prompt gets a space before the colon: readers split there.
+    `Negative prompt:` inside a prompt gets a space before its colon, for readers split there.
     """
     spec, model = rendering.spec, rendering.model
     sampler, schedule_type = A1111_SAMPLERS[spec.scheduler]

