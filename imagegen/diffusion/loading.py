@@ -1,0 +1,142 @@
+"""Cold load: where a model's files come from, what they are, and silence from the libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from imagegen.errors import InvalidModel
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PARTS = ("unet", "text_encoder", "vae")
+_WANTED = (
+    "model_index.json",
+    "scheduler/*",
+    "tokenizer/*",
+    *(f"{part}/*{ending}" for part in _PARTS for ending in (".json", ".safetensors")),
+)
+_CHUNK_BYTES = 1 << 22
+
+
+def quieten() -> None:
+    """What the user sees is ours: the libraries report errors only, and draw no progress bars."""
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    disable_progress_bars()
+
+
+def fetch_model(model: str, cache: Path) -> Path:
+    """The folder that holds `model`: a folder itself, a Hub id, or `gs://bucket/prefix`.
+
+    A `gs://` model is kept in `cache` under its URL and never asked for again: publish a changed
+    model under another prefix. Raises InvalidModel saying what was tried.
+    """
+    if model.startswith("gs://"):
+        return _from_bucket(model, cache)
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if _HUB_ID.fullmatch(model) and not model.startswith("."):
+        return _from_hub(model)
+    raise InvalidModel(f"IMAGEGEN_MODEL is {model!r}: no such folder, and no Hub id (owner/name)")
+
+
+def _from_bucket(url: str, cache: Path) -> Path:
+    from imagegen.storage.gcs import download_prefix
+
+    folder = cache / hashlib.sha256(url.encode()).hexdigest()[:32]
+    if folder.is_dir():
+        return folder
+    partial = folder.with_suffix(".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    download_prefix(url, partial)
+    return partial.rename(folder)
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(_WANTED)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise InvalidModel(f"the Hub did not give {model!r}: {reason}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration file of the model. Raises InvalidModel naming the file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{path}: {error}") from None
+    if not isinstance(content, dict):
+        raise InvalidModel(f"{path}: not a JSON object")
+    return content
+
+
+class WeightsDigest:
+    """The SHA-256 of a model's weights, computed while the libraries are being imported.
+
+    Reading the files early also brings them into the page cache before the weights are loaded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="digest")
+        self._files: list[tuple[str, Future[str]]] = [
+            (path.relative_to(folder).as_posix(), pool.submit(_file_digest, path))
+            for part in _PARTS
+            for path in sorted((folder / part).glob("*.safetensors"))
+        ]
+        pool.shutdown(wait=False)
+
+    def result(self) -> str:
+        """Waits for it: hex, over each file's name and content."""
+        whole = hashlib.sha256()
+        for name, digest in self._files:
+            whole.update(f"{name}\0{digest.result()}\n".encode())
+        return whole.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def load_part(part: Any, folder: Path, name: str, **options: Any) -> Any:
+    """One component by its class's own `from_pretrained`, from safetensors, without random init.
+
+    Raises InvalidModel naming the component, also where weights are missing: the libraries would
+    only warn and make them up.
+    """
+    from safetensors import SafetensorError
+
+    weights = sorted((folder / name).glob("*.safetensors"))
+    if not weights:
+        raise InvalidModel(f"{folder / name} holds no safetensors weights")
+    # a folder may hold only a variant, such as diffusion_pytorch_model.fp16.safetensors
+    variant = "fp16" if all(".fp16." in path.name for path in weights) else None
+    try:
+        model, report = part.from_pretrained(
+            folder / name, use_safetensors=True, local_files_only=True, variant=variant,
+            output_loading_info=True, low_cpu_mem_usage=True, **options,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidModel(f"{folder / name} cannot be loaded: {reason}") from None
+    if missing := sorted(report["missing_keys"]):
+        raise InvalidModel(f"{folder / name} lacks {len(missing)} weights, such as {missing[0]}")
+    return model
