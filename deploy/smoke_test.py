@@ -1,4 +1,4 @@
-"""Asks a running service for one picture: python smoke_test.py http://127.0.0.1:8080
+"""Asks a running service for one picture: python smoke_test.py URL SECONDS_UNTIL_READY
 
 Exit 0 when it came whole. Runs inside the image (cloudbuild.yaml), so it needs nothing but Python.
 """
@@ -12,8 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any
-
-READY_WITHIN_S = 240.0
 
 
 def get(url: str) -> bytes:
@@ -50,8 +48,8 @@ def generate(service: str, brand: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-def main(service: str) -> None:
-    wait_until_ready(service, READY_WITHIN_S)
+def main(service: str, ready_within_s: float) -> None:
+    wait_until_ready(service, ready_within_s)
     brand = json.loads(get(f"{service}/brands"))["brands"][0]["id"]
     generation = generate(service, brand)
     [image] = generation["images"]
@@ -62,4 +60,4 @@ def main(service: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main(sys.argv[1], float(sys.argv[2]))

@@ -1,0 +1,73 @@
+"""The image's own command, asked for a picture as the build asks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PRESET = "name: Plain\ndescription: No words of its own.\n"
+
+
+@pytest.fixture(scope="module")
+def image(repository: Path) -> str:
+    return (repository / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+
+
+@pytest.fixture
+def service(
+    repository: Path, image: str, tmp_path: Path
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The Dockerfile's CMD under its settings, with pictures that need no torch, on a free port."""
+    (tmp_path / "presets" / "plain").mkdir(parents=True)
+    (tmp_path / "presets" / "plain" / "preset.yaml").write_text(PRESET)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = dict(re.findall(r"\b(IMAGEGEN_\w+)=(\S+)", image)) | {
+        "IMAGEGEN_MODEL": "fake",
+        "IMAGEGEN_HOST": "127.0.0.1",
+        "IMAGEGEN_PRESETS": str(tmp_path / "presets"),
+        "IMAGEGEN_STORAGE": f"file:{tmp_path / 'output'}",
+        "PORT": str(port),
+    }
+    [command] = re.findall(r"^CMD (\[.*\])$", image, re.MULTILINE)
+    python, *arguments = json.loads(command)
+    assert python == "python"
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=repository, env=os.environ | settings, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    yield f"http://127.0.0.1:{port}", process
+    process.kill()
+    process.communicate()
+
+
+def test_the_command_of_the_image_gives_a_picture_and_ends_when_told(
+    service: tuple[str, subprocess.Popen[str]], repository: Path
+) -> None:
+    url, process = service
+    asked = subprocess.run(
+        [sys.executable, repository / "deploy" / "smoke_test.py", url, "30"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("plain: ")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0, "Cloud Run kills after ten seconds"
+
+
+def test_the_smoke_test_fails_where_nothing_answers(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "deploy/smoke_test.py", f"http://127.0.0.1:{port}", "0.1"]
+    asked = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert "not ready after 0 s" in asked.stderr
