@@ -152,7 +152,9 @@ class PresetFile(_Entry):
         known = sorted({*self.formats, *BUILT_IN_NAMES})
         if self.defaults.format is not None and self.defaults.format not in known:
             name = self.defaults.format
-            found.append((("defaults", "format"), f"no format {name!r}; there are {', '.join(known)}"))
+            found.append(
+                (("defaults", "format"), f"no format {name!r}; there are {', '.join(known)}")
+            )
         files = [adapter.file for adapter in self.adapters]
         for index, file in enumerate(files):
             if file in files[:index]:
