@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 OBJECTS = (
-    "mug bottle box t-shirt phone star heart leaf house book balloon lamp".split()
+    ["mug", "bottle", "box", "t-shirt", "phone", "star", "heart", "leaf", "house", "book", "balloon", "lamp"]
 )  # fmt: skip
 COLOURS: dict[str, Colour] = {
     "red": (208, 36, 40),
@@ -113,9 +113,13 @@ class Pen:
         self._ink.polygon(self._px(points), fill=tone(self.colour, shade))
         self._cover.polygon(self._px(points), fill=255)
 
-    def rectangle(self, box: tuple[float, float, float, float], shade: float = 1.0, radius: float = 0.0) -> None:
+    def rectangle(
+        self, box: tuple[float, float, float, float], shade: float = 1.0, radius: float = 0.0
+    ) -> None:
         (x0, y0), (x1, y1) = self._px([(box[0], box[1]), (box[2], box[3])])
-        self._ink.rounded_rectangle((x0, y0, x1, y1), radius * self.half, fill=tone(self.colour, shade))
+        self._ink.rounded_rectangle(
+            (x0, y0, x1, y1), radius * self.half, fill=tone(self.colour, shade)
+        )
         self._cover.rounded_rectangle((x0, y0, x1, y1), radius * self.half, fill=255)
 
     def ellipse(self, box: tuple[float, float, float, float], shade: float = 1.0) -> None:
@@ -123,7 +127,9 @@ class Pen:
         self._ink.ellipse((x0, y0, x1, y1), fill=tone(self.colour, shade))
         self._cover.ellipse((x0, y0, x1, y1), fill=255)
 
-    def ring(self, box: tuple[float, float, float, float], width: float, shade: float = 1.0) -> None:
+    def ring(
+        self, box: tuple[float, float, float, float], width: float, shade: float = 1.0
+    ) -> None:
         (x0, y0), (x1, y1) = self._px([(box[0], box[1]), (box[2], box[3])])
         wide = max(1, round(width * self.half))
         self._ink.ellipse((x0, y0, x1, y1), outline=tone(self.colour, shade), width=wide)
@@ -143,7 +149,9 @@ def _mug(pen: Pen) -> None:
 
 
 def _bottle(pen: Pen) -> None:
-    pen.polygon([(-0.15, -0.8), (0.15, -0.8), (0.15, -0.5), (0.44, -0.18), (-0.44, -0.18), (-0.15, -0.5)])
+    pen.polygon(
+        [(-0.15, -0.8), (0.15, -0.8), (0.15, -0.5), (0.44, -0.18), (-0.44, -0.18), (-0.15, -0.5)]
+    )
     pen.rectangle((-0.44, -0.24, 0.44, 0.97), radius=0.12)
     pen.rectangle((-0.2, -0.98, 0.2, -0.74), 0.6, radius=0.05)
     pen.rectangle((-0.44, 0.12, 0.44, 0.62), 1.45)
@@ -238,40 +246,72 @@ def _lamp(pen: Pen) -> None:
 _DRAWN_BY = dict(
     zip(
         OBJECTS,
-        (_mug, _bottle, _box, _t_shirt, _phone, _star, _heart, _leaf, _house, _book, _balloon, _lamp),
+        (
+            _mug,
+            _bottle,
+            _box,
+            _t_shirt,
+            _phone,
+            _star,
+            _heart,
+            _leaf,
+            _house,
+            _book,
+            _balloon,
+            _lamp,
+        ),
         strict=True,
     )
 )
 
 
-def draw(scene: Scene, width: int = 256, height: int = 256) -> Image.Image:
-    """The scene as an RGB picture of `width` x `height` pixels: background, soft shadow, object, light."""
+def plain_background(scene: Scene, width: int, height: int) -> np.ndarray:
+    """The scene's background colour with the light's fall-off, float32 [height, width, 3] in 0 … 255."""
+    toward_x, toward_y = math.cos(scene.light_angle), math.sin(scene.light_angle)
+    xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
+    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
+    colour = np.array(COLOURS[scene.background], np.float32)
+    return colour * (1 + scene.light * (xs * toward_x + ys * toward_y))
+
+
+def place(picture: np.ndarray, scene: Scene, colour: Colour, shadow: float = 0.38) -> None:
+    """Puts the scene's object in `colour`, lit, with a soft shadow, onto a float picture in place."""
+    height, width = picture.shape[:2]
     short = min(width, height)
     box_px = round(scene.size * short)
     left = round((width - box_px) / 2 + scene.x * (width - box_px))
     top = round((height - box_px) / 2 + scene.y * (height - box_px))
-    pen = Pen(box_px * SUPERSAMPLING, COLOURS[scene.colour])
-    _DRAWN_BY[scene.object](pen)
-    layer = np.asarray(pen.layer.reduce(SUPERSAMPLING), np.float32)
-    mask = pen.mask.reduce(SUPERSAMPLING)
+    layer, mask = object_layer(scene.object, colour, box_px)
     toward_x, toward_y = math.cos(scene.light_angle), math.sin(scene.light_angle)
 
-    picture = np.empty((height, width, 3), np.float32)
-    picture[:] = COLOURS[scene.background]
-    xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
-    picture *= 1 + scene.light * (xs * toward_x + ys * toward_y)
-
-    shadow = Image.new("L", (width, height))
+    dark = Image.new("L", (width, height))
     away = round(short * 0.045)
-    shadow.paste(mask, (left - round(toward_x * away), top - round(toward_y * away)))
-    shadow = shadow.reduce(4).filter(ImageFilter.GaussianBlur(short / 110)).resize((width, height))
-    picture *= 1 - np.asarray(shadow, np.float32)[..., None] / 255 * 0.38
+    dark.paste(mask, (left - round(toward_x * away), top - round(toward_y * away)))
+    dark = dark.reduce(4).filter(ImageFilter.GaussianBlur(short / 110)).resize((width, height))
+    picture *= 1 - np.asarray(dark, np.float32)[..., None] / 255 * shadow
 
     on_x = np.linspace(-1, 1, box_px, dtype=np.float32)[None, :, None]
     on_y = np.linspace(-1, 1, box_px, dtype=np.float32)[:, None, None]
-    lit = layer * (1 + 0.13 * (on_x * toward_x + on_y * toward_y))
+    lit = np.asarray(layer, np.float32) * (1 + 0.13 * (on_x * toward_x + on_y * toward_y))
     cover = np.asarray(mask, np.float32)[..., None] / 255
     at = picture[top : top + box_px, left : left + box_px]
     at += cover * (lit - at)
+
+
+def object_layer(name: str, colour: Colour, box_px: int) -> tuple[Image.Image, Image.Image]:
+    """The object's colours (RGB) and its coverage (L), both `box_px` square."""
+    pen = Pen(box_px * SUPERSAMPLING, colour)
+    _DRAWN_BY[name](pen)
+    return pen.layer.reduce(SUPERSAMPLING), pen.mask.reduce(SUPERSAMPLING)
+
+
+def as_image(picture: np.ndarray) -> Image.Image:
+    """A float picture in 0 … 255 as an 8-bit RGB image."""
     return Image.fromarray(picture.clip(0, 255).round().astype(np.uint8))
+
+
+def draw(scene: Scene, width: int = 256, height: int = 256) -> Image.Image:
+    """The scene as an RGB picture of `width` x `height` pixels."""
+    picture = plain_background(scene, width, height)
+    place(picture, scene, COLOURS[scene.colour])
+    return as_image(picture)

@@ -1,0 +1,191 @@
+"""Trains a brand's LoRA from a folder of pictures, with diffusers, peft and accelerate.
+
+Not on a render's way: only `imagegen train-lora` imports this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from PIL import Image, ImageOps, UnidentifiedImageError
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from imagegen.errors import InvalidTraining
+
+# Attention carries what is said, the residual blocks' convolutions carry texture: a brand needs both
+TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+CAPTION_DROPOUT = (
+    0.1  # how often a picture is shown without its words, so that guidance keeps working
+)
+ROWS = 8
+
+Progress = Callable[[int, int, float], None]  # step, of how many, mean loss of late
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture and its words."""
+
+    picture: Path
+    caption: str
+
+
+def read_examples(images: Path, template: str) -> list[Example]:
+    """The pictures of a folder; `x.txt` beside `x.png` says what it shows, else the template alone does.
+
+    template: the brand's prompt template with `{prompt}`, so that training and use say the same words.
+    """
+    pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in PICTURES)
+    if not pictures:
+        raise InvalidTraining(f"no pictures ({', '.join(PICTURES)}) in {images}")
+    examples = []
+    for picture in pictures:
+        words = picture.with_suffix(".txt")
+        caption = words.read_text(encoding="utf-8").strip() if words.exists() else ""
+        examples.append(Example(picture, template.replace("{prompt}", caption)))
+    return examples
+
+
+def read_pixels(picture: Path, resolution: int) -> torch.Tensor:
+    """The middle square of a picture, float [3, resolution, resolution] in -1 … 1."""
+    try:
+        with Image.open(picture, formats=("PNG", "JPEG", "WEBP")) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InvalidTraining(f"cannot read {picture}: {error}") from error
+    square = ImageOps.fit(upright, (resolution, resolution), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+class LoraTrainer:
+    """One training: the frozen model, its LoRA layers, and the examples as latents and token ids."""
+
+    def __init__(self, model: Path, *, rank: int, seed: int) -> None:
+        mixed = (
+            "bf16" if torch.backends.mkldnn.is_available() or torch.cuda.is_available() else "no"
+        )
+        self.accelerator = Accelerator(mixed_precision=mixed)
+        self.tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
+        self.text_encoder = CLIPTextModel.from_pretrained(
+            model / "text_encoder", dtype=torch.float32
+        ).requires_grad_(False)
+        self.autoencoder = AutoencoderKL.from_pretrained(
+            model / "vae", torch_dtype=torch.float32
+        ).requires_grad_(False)
+        self.unet = UNet2DConditionModel.from_pretrained(
+            model / "unet", torch_dtype=torch.float32
+        ).requires_grad_(False)
+        self.schedule = DDPMScheduler.from_pretrained(model / "scheduler")
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # peft draws the A matrices from the global generator
+        self.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES))
+        for part in (self.text_encoder, self.autoencoder, self.unet):
+            part.to(self.accelerator.device)
+
+    @torch.no_grad()
+    def prepare(self, examples: list[Example], resolution: int) -> None:
+        """Encodes every picture and its words once."""
+        scale = self.autoencoder.config.scaling_factor
+        device = self.accelerator.device
+        self.latents = torch.cat([
+            self.autoencoder.encode(read_pixels(example.picture, resolution)[None].to(device)).latent_dist.mode()
+            for example in examples
+        ]) * scale  # fmt: skip
+        captions = ["", *(example.caption for example in examples)]
+        tokens = self.tokenizer(
+            captions, padding="max_length", truncation=True,
+            max_length=self.tokenizer.model_max_length, return_tensors="pt",
+        ).input_ids  # fmt: skip
+        states = [self.text_encoder(rows.to(device)).last_hidden_state for rows in tokens.split(32)]
+        self.states = torch.cat(states)  # row 0 is the empty caption
+
+    def loss(self) -> torch.Tensor:
+        """The denoising loss of one random batch (Ho et al. 2020, eq. 14, or its v-prediction form)."""
+        draw = self.generator
+        rows = torch.randint(0, len(self.latents), (ROWS,), generator=draw)
+        latents = self.latents[rows]
+        dropped = torch.rand(ROWS, generator=draw) < CAPTION_DROPOUT
+        states = self.states[torch.where(dropped, 0, rows + 1)]
+        noise = torch.randn(latents.shape, generator=draw).to(latents.device)
+        steps = torch.randint(0, self.schedule.config.num_train_timesteps, (ROWS,), generator=draw)
+        steps = steps.to(latents.device)
+        noisy = self.schedule.add_noise(latents, noise, steps)
+        with self.accelerator.autocast():
+            predicted = self.unet(noisy, steps, states).sample
+        if self.schedule.config.prediction_type == "v_prediction":
+            noise = self.schedule.get_velocity(latents, noise, steps)
+        return F.mse_loss(predicted.float(), noise)
+
+    def train(self, steps: int, learning_rate: float, progress: Progress) -> None:
+        """AdamW with a warm-up and a linear decay on the LoRA layers alone."""
+        layers = [parameter for parameter in self.unet.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(layers, learning_rate, weight_decay=1e-3)
+        self.unet, optimizer = self.accelerator.prepare(self.unet, optimizer)
+        recent: list[float] = []
+        for step in range(1, steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * min(
+                    1.0, step / 30, (steps - step + 1) / (0.7 * steps)
+                )
+            loss = self.loss()
+            optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(layers, 1.0)
+            optimizer.step()
+            recent = [*recent[-49:], loss.item()]
+            progress(step, steps, sum(recent) / len(recent))
+
+    def weights(self) -> dict[str, Any]:
+        """The LoRA's tensors under peft's names."""
+        return dict(get_peft_model_state_dict(self.accelerator.unwrap_model(self.unet)))
+
+
+def train_lora(
+    brand_folder: Path,
+    images: Path,
+    *,
+    model: Path,
+    template: str = "{prompt}",
+    steps: int = 600,
+    rank: int = 8,
+    learning_rate: float = 1e-3,
+    resolution: int | None = None,
+    seed: int = 0,
+    progress: Progress = lambda step, of, loss: None,
+) -> Path:
+    """Trains on the pictures in `images` and writes `<brand>.safetensors` (fp16) into the brand's folder.
+
+    resolution: pixels of the square pictures are cut to; the model's own by default. Raises
+    InvalidTraining when a picture cannot be read or there are none.
+    """
+    examples = read_examples(images, template)
+    trainer = LoraTrainer(model, rank=rank, seed=seed)
+    native_px = trainer.unet.config.sample_size * 2 ** (
+        len(trainer.autoencoder.config.block_out_channels) - 1
+    )
+    trainer.prepare(examples, resolution or native_px)
+    trainer.train(steps, learning_rate, progress)
+
+    target = brand_folder / f"{brand_folder.name}.safetensors"
+    brand_folder.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.new")
+    StableDiffusionPipeline.save_lora_weights(
+        brand_folder, unet_lora_layers=trainer.weights(), weight_name=fresh.name
+    )
+    save_file(
+        {name: tensor.half() for name, tensor in load_file(fresh).items()}, fresh, {"format": "pt"}
+    )
+    fresh.replace(target)
+    return target

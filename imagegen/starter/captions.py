@@ -1,0 +1,222 @@
+"""Says in words what a scene shows: a small grammar with hundreds of phrasings.
+
+A phrasing is a sentence frame, a way to name the object, a way to name the background, and optional
+words around them. Pieces marked as held out never occur in training, so that `evaluate` can ask how
+the model does with words and orders that it has never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from imagegen.starter.scenes import Scene
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The alternatives for each place of a sentence."""
+
+    frames: tuple[str, ...]
+    objects: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+    verbs: tuple[str, ...]
+    openings: tuple[str, ...]
+    endings: tuple[str, ...]
+
+
+def _pieces(text: str) -> tuple[str, ...]:
+    """Alternatives between bars; a piece that stands more than once is drawn more often."""
+    return tuple(" ".join(piece.split()) for piece in text.split("|"))
+
+
+KNOWN = Pieces(
+    frames=_pieces(
+        """
+        {o} {b} | {o} {b} | {o} {b} | {o}, {b} | {o} {v} {b} | {o} {v} {b} | {b}, {o} | {b}: {o}
+        | {b} and {o} | {o} and {b} | {o}. {b}. | {b}. {o}. | {b} with {o} | {o} - {b} | {o}
+        {v}, {b} | {b}, and {o} {v} there | {o}; {b}
+        """
+    ),
+    objects=_pieces(
+        """
+        {a_c} {c} {n} | {a_c} {c} {n} | {a_c} {c} {n} | {c} {n} | the {c} {n} | one {c} {n} |
+        {a_n} {n} in {c} | {n} in {c} | {a_n} {n} that is {c} | {n}, {c} | {a_c} {c} coloured
+        {n} | {a_n} {n} of {c} colour | the {n} is {c} | our {c} {n} | one of our {c} {ns} | {c}
+        {ns} | {a_c} {c}, {x} {n} | {x} {c} {n} | a {x} {c} {n} | {a_c} {c} {x} {n} | a {x} {n}
+        in {c} | {ns} in {c} | {n} ({c}) | {n} {c} | {a_c} {c} colored {n} | this {c} {n}
+        """
+    ),
+    backgrounds=_pieces(
+        """
+        on {a_k} {k} background | on {a_k} {k} background | on {a_k} {k} background | {k}
+        background | {k} background | on {k} | against {k} | against {a_k} {k} wall | in front
+        of {a_k} {k} wall | with {a_k} {k} background | with {a_k} {k} backdrop | over {a_k} {k}
+        surface | background in {k} | background: {k} | set on {k} paper | the background is {k}
+        | {k} behind it | on {a_k} plain {k} backdrop | before {a_k} {k} backdrop | on {k} paper
+        | {a_k} {k} scene | in {a_k} {k} room | with {k} behind | on {a_k} {k} table | on top of
+        {k} | {a_k} {k} background | on soft {k} | surrounded by {k}
+        """
+    ),
+    verbs=_pieces(
+        """
+        standing | sitting | shown | placed | pictured | resting | displayed | lying |
+        photographed | is shown | stands | sits | seen | isolated | presented | centred
+        """
+    ),
+    openings=_pieces(
+        """
+        a photo of | a picture of | photo of | an image of | product shot of | studio shot of |
+        render of | an illustration of | please draw | we need | show me | poster of | draw | i
+        want | a view of | close-up of | packshot: | minimal | new: | for the shop: | give me
+        """
+    ),
+    endings=_pieces(
+        """
+        high quality | studio light | soft shadow | minimal | clean | 4k | soft light | product
+        photo | for our spring campaign | detailed | professional | simple | flat colours |
+        centered | with a shadow | for instagram | sharp | modern style | nice light | evening
+        light
+        """
+    ),
+)
+
+HELD_OUT = Pieces(
+    frames=_pieces(
+        """
+        {b} is where {o} {v} | {o}, and behind that {b} | {o} / {b} | {b} ... {o}
+        """
+    ),
+    objects=_pieces(
+        """
+        {a_n} {n} painted {c} | {n} with {c} finish | your {c} {n} | {a_c} {c} version of the
+        {n}
+        """
+    ),
+    backgrounds=_pieces(
+        """
+        upon {a_k} {k} canvas | {k} all around | on {a_k} {k} backing | using {a_k} {k}
+        backcloth
+        """
+    ),
+    verbs=_pieces(
+        """
+        posed | captured | waiting | arranged
+        """
+    ),
+    openings=_pieces(
+        """
+        could you make | advertisement with | banner showing | imagine
+        """
+    ),
+    endings=_pieces(
+        """
+        for the autumn catalogue | award winning | crisp edges | ready to print
+        """
+    ),
+)
+
+FILLERS = _pieces(
+    """
+    simple | lovely | nice | beautiful | shiny | matte | elegant | modern | classic | bright |
+    big | small | new | tiny | large | cute | plain | fresh | smooth | single | cheerful |
+    premium
+    """
+)
+# Words the model shall learn to ignore: people write what no grammar foresees
+DISTRACTIONS = _pieces(
+    """
+    sunny | summer | winter | sale | brand | launch | team | fresh | happy | morning | city |
+    travel | coffee | office | garden | music | night | weekend | offer | best | quality | story
+    | idea | dream | cosy | organic | local | made | hand | craft | style | aurora | botanic |
+    pop | retro | art | paper | wood | glass | light | dark | warm | cool | gradient | texture |
+    halftone | dots | text | watermark | blurry | logo | of | the | and | with | a | very
+    """
+)
+PLURALS = {"leaf": "leaves", "box": "boxes"}
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def caption(scene: Scene, rng: Random, *, held_out: bool = False, colours: bool = True) -> str:
+    """A full caption. Held-out phrasings contain at least two pieces that training never saw.
+
+    With `colours` false the words leave the background out, as people do.
+    """
+    unseen = set(rng.sample(["frames", "objects", "backgrounds"], 2)) if held_out else set()
+    pick = {
+        place: rng.choice(getattr(HELD_OUT if place in unseen else KNOWN, place))
+        for place in ("frames", "objects", "backgrounds")
+    }
+    around = HELD_OUT if held_out else KNOWN
+    noun = scene.object
+    plural = PLURALS.get(noun, noun + "s")
+    thing = pick["objects"].format(
+        a_c=_article(scene.colour),
+        a_n=_article(noun),
+        c=scene.colour,
+        n=noun,
+        ns=plural,
+        x=rng.choice(FILLERS),
+    )
+    behind = pick["backgrounds"].format(a_k=_article(scene.background), k=scene.background)
+    if colours:
+        sentence = pick["frames"].format(o=thing, b=behind, v=rng.choice(around.verbs))
+    else:
+        sentence = thing
+    return _dress(sentence, around, rng)
+
+
+def _dress(sentence: str, around: Pieces, rng: Random) -> str:
+    """Adds an opening, an ending and capitals now and then."""
+    if rng.random() < 0.3:
+        sentence = f"{rng.choice(around.openings)} {sentence}"
+    if rng.random() < 0.3:
+        sentence = f"{sentence}, {rng.choice(around.endings)}"
+    case = rng.random()
+    if case < 0.2:
+        sentence = sentence[0].upper() + sentence[1:]
+    elif case < 0.25:
+        sentence = sentence.title()
+    return sentence + ("." if rng.random() < 0.15 else "")
+
+
+def training_caption(scene: Scene, rng: Random) -> str:
+    """What the model reads while training: mostly full captions, some partial, some noisy, some empty."""
+    share = rng.random()
+    if share < 0.10:
+        return ""  # for guidance
+    if share < 0.17:
+        return caption(scene, rng, colours=False)
+    if share < 0.21:
+        return rng.choice(KNOWN.backgrounds).format(
+            a_k=_article(scene.background), k=scene.background
+        )
+    if share < 0.24:
+        return rng.choice((scene.object, f"a {scene.object}", f"{scene.object}s"))
+    words = caption(scene, rng)
+    return _with_distractions(words, rng) if share > 0.75 else words
+
+
+def _with_distractions(words: str, rng: Random) -> str:
+    """Puts one to four words that mean nothing here before, after or between."""
+    noise = [
+        rng.choice(DISTRACTIONS) if rng.random() < 0.7 else _babble(rng)
+        for _ in range(rng.randint(1, 4))
+    ]
+    place = rng.random()
+    if place < 0.4:
+        return f"{' '.join(noise)}, {words}"
+    if place < 0.8:
+        return f"{words}, {' '.join(noise)}"
+    split = words.split()
+    at = rng.choice([0, len(split)])
+    return " ".join(split[:at] + noise[:1] + split[at:])
+
+
+def _babble(rng: Random) -> str:
+    """A pronounceable word that does not exist, so that unknown tokens are met in training."""
+    syllables = rng.randint(1, 3)
+    return "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(syllables))

@@ -1,0 +1,60 @@
+"""The starter's tokenizer: CLIP's byte-level BPE, learned from the captions themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+
+from imagegen.starter.captions import DISTRACTIONS, training_caption
+from imagegen.starter.scenes import random_scene
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+VOCABULARY = 1_400
+MAX_TOKENS = 77
+# CLIP's own split: special tokens, contractions, words, single digits, runs of other signs
+SPLIT = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+def train_tokenizer(folder: Path, captions: int = 20_000) -> CLIPTokenizer:
+    """Learns the merges and writes CLIPTokenizer's files to `folder`."""
+    rng = Random(3)
+    texts = [training_caption(random_scene(rng), rng) for _ in range(captions)] + list(
+        DISTRACTIONS
+    ) * 20
+    bpe = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>", fuse_unk=False))
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - 2,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+        min_frequency=3,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    learned = json.loads(bpe.to_str())["model"]
+    merges = [tuple(pair) for pair in learned["merges"]]
+    # CLIP's order: bytes, bytes that end a word, merges, specials
+    names = alphabet + [byte + "</w>" for byte in alphabet] + ["".join(pair) for pair in merges]
+    vocabulary = {name: index for index, name in enumerate(dict.fromkeys([*names, START, END]))}
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    return tokenizer
