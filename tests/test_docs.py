@@ -1,0 +1,89 @@
+"""The documentation says what the code does: settings, fields, commands and links are compared."""
+
+from __future__ import annotations
+
+import re
+import typing
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from imagegen.generation import GenerationRequest
+from imagegen.settings import PREFIX, Settings
+
+HEADER = "| setting | default | values | meaning |\n|---|---|---|---|\n"
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+
+
+def documents(repository: Path) -> list[Path]:
+    return [repository / "README.md", *sorted((repository / "docs").rglob("*.md"))]
+
+
+def values_of(field: FieldInfo) -> str:
+    """`auto` `cpu` `cuda`, 1 … 10,000, text."""
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return " ".join(f"`{value}`" for value in typing.get_args(field.annotation))
+    if field.annotation is str:
+        return "text"
+    low = next((b for rule in field.metadata if (b := bound(rule, "ge", "gt")) is not None), None)
+    high = next((b for rule in field.metadata if (b := bound(rule, "le", "lt")) is not None), None)
+    return f"{low:,g} or more" if high is None else f"{low:,g} … {high:,g}"
+
+
+def bound(rule: object, *names: str) -> float | None:
+    return next((value for name in names if (value := getattr(rule, name, None)) is not None), None)
+
+
+def settings_table() -> str:
+    rows = [
+        (
+            f"`{PREFIX}{name.upper()}`",
+            f"`{field.default}`",
+            values_of(field),
+            str(field.description),
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    return HEADER + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def test_the_settings_table_is_the_settings(repository: Path) -> None:
+    expected = settings_table()
+    assert expected in (repository / "README.md").read_text(), (
+        f"README.md should say:\n\n{expected}"
+    )
+
+
+def test_the_api_page_names_every_field_of_a_request(repository: Path) -> None:
+    page = (repository / "docs" / "api.md").read_text()
+    missing = [name for name in GenerationRequest.model_fields if f"| `{name}` |" not in page]
+    assert not missing, "rows of the table in docs/api.md"
+
+
+def test_every_make_target_that_is_named_exists(repository: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (repository / "Makefile").read_text(), re.MULTILINE))
+    for document in [*documents(repository), repository / ".ci" / "run"]:
+        named = set(re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(), re.MULTILINE))
+        assert named <= targets, document.name
+
+
+def test_the_two_commands_of_the_readme_are_there(repository: Path) -> None:
+    readme = (repository / "README.md").read_text()
+    assert "make run\n" in readme
+    assert "make test" in readme
+
+
+def test_every_link_leads_somewhere(repository: Path) -> None:
+    broken = [
+        f"{document.name}: {target}"
+        for document in documents(repository)
+        for target in LINK.findall(document.read_text())
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert not broken
+
+
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "TBD"])
+def test_no_document_is_half_written(repository: Path, word: str) -> None:
+    assert not [page.name for page in documents(repository) if word in page.read_text()]
