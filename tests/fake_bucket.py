@@ -54,15 +54,22 @@ def running_bucket_server() -> Iterator[FakeBucket]:
 
 
 class LossyLine:
-    """Forwards connections to a server and, when told, loses the next answer on its way back."""
+    """Forwards connections to a server and loses the next answer that contains some bytes.
+
+    Google's library asks for a bucket's description on its own thread: counting would not do.
+    """
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.removeprefix("http://").partition(":")
         self._server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.answers_to_lose = 0
+        self.lost: list[bytes] = []
+        self._to_lose: bytes | None = None
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_answer(self, containing: bytes) -> None:
+        self._to_lose = containing
 
     def close(self) -> None:
         self._listener.close()
@@ -78,8 +85,9 @@ class LossyLine:
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError), source, sink:
             while data := source.recv(1 << 16):
-                if answers and self.answers_to_lose:
-                    self.answers_to_lose -= 1
+                if answers and self._to_lose is not None and self._to_lose in data:
+                    self._to_lose = None
+                    self.lost.append(data)
                     break
                 sink.sendall(data)
             for end in (source, sink):

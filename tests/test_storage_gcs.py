@@ -124,9 +124,10 @@ def assert_signed(link: str, path: str, expires_s: int) -> None:
 def test_a_lost_answer_does_not_turn_our_object_into_somebody_elses(server: FakeBucket) -> None:
     with contextlib.closing(LossyLine(server.endpoint)) as line:
         storage = CloudStorage(f"gs://{server.new()}", endpoint=line.endpoint)
-        line.answers_to_lose = 1
+        line.lose_answer(containing=b'{"kind":"storage#object"')
         storage.create("x.png", b"same bytes", "image/png")
-        assert line.answers_to_lose == 0
+        assert len(line.lost) == 1
+        assert b"HTTP/1.1 200 OK" in line.lost[0]
         with pytest.raises(ObjectExists):
             storage.create("x.png", b"same bytes", "image/png")
 
@@ -234,8 +235,9 @@ def test_an_answer_lost_while_fetching_is_asked_for_again(
 ) -> None:
     bucket = fill(server, {"m/weights.safetensors": bytes(3_000_000), "m/model_index.json": b"{}"})
     with contextlib.closing(LossyLine(server.endpoint)) as line:
-        line.answers_to_lose = 2
+        line.lose_answer(containing=b"\0" * 1_000)
         download_prefix(f"gs://{bucket}/m", tmp_path, endpoint=line.endpoint)
+        assert len(line.lost) == 1
     assert (tmp_path / "weights.safetensors").read_bytes() == bytes(3_000_000)
 
 
