@@ -4,7 +4,7 @@
 FROM python:3.11-slim-bookworm AS packages
 # The CUDA build of torch. Cloud Run's L4 has driver 535 (CUDA 12.2): any CUDA 12.x build runs on it, a CUDA 13 build
 # wants driver 580. Of the builds of torch 2.13 the stable one for CUDA 12 is 12.6; its kernels for compute capability
-# 8.6 are the ones an L4 (8.9) runs. For an image without a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# 8.6 are the ones an L4 (8.9) runs. For an image without CUDA: --build-arg TORCH_INDEX= the same address ending in cpu.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cu126
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
