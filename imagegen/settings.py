@@ -20,7 +20,7 @@ class Settings(BaseModel):
 
     model: str = Field(
         default="starter",
-        description="A folder in diffusers' layout, a Hub id, or `gs://…`; `starter` is the model that ships.",
+        description="A folder in diffusers' layout, a Hub id, or `gs://…`; `starter` is the model that ships, `fake` draws gradients without a model.",
     )
     presets: str = Field(default="brand_presets", description="The folder of brands.")
     storage: str = Field(

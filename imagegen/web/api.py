@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Blueprint, Response, jsonify, request, send_file
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from imagegen.engine.process import RenderProcess
@@ -24,10 +24,10 @@ from imagegen.parsing import parse_json
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.service import ImageService
 from imagegen.web.caller import caller_of, still_there
+from imagegen.web.images import picture_response
 from imagegen.web.negotiation import json_body, negotiate
 
-MAX_BODY_BYTES = 64 * 1024
-_COVER_AGE_S = 3_600
+_COVER_CACHING = "public, max-age=3600"
 _COVER_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -72,7 +72,7 @@ def api_blueprint(
         if picture is None:
             raise UnknownImage(f"brand {brand!r} has no cover")
         content_type = _COVER_TYPES[picture.suffix.lower()]
-        return send_file(picture, mimetype=content_type, max_age=_COVER_AGE_S)
+        return picture_response(picture.read_bytes(), content_type, _COVER_CACHING)
 
     @api.get("/capabilities")
     def capabilities() -> ResponseReturnValue:

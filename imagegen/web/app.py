@@ -13,10 +13,11 @@ from imagegen.presets import PresetCatalog
 from imagegen.service import ImageService
 from imagegen.settings import Settings
 from imagegen.storage import Storage
-from imagegen.web.api import MAX_BODY_BYTES, api_blueprint
+from imagegen.web.api import api_blueprint
 from imagegen.web.errors import register_errors
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
+from imagegen.web.negotiation import MAX_BODY_BYTES
 from imagegen.web.ops import ops_blueprint
 
 

@@ -17,7 +17,7 @@ from imagegen.errors import Busy, CallerError, ImagegenError
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number: nobody reads the answer, only the log does
 
-STATUS: dict[type[ImagegenError], int] = {
+STATUS: dict[type, int] = {
     errors.MalformedJson: 400,
     errors.InvalidRequest: 422,
     errors.BannedTerm: 422,
@@ -35,10 +35,8 @@ STATUS: dict[type[ImagegenError], int] = {
     errors.DeadlineExceeded: 504,
     errors.Cancelled: CLIENT_CLOSED_REQUEST,
     errors.ObjectExists: 500,
-    errors.InvalidSettings: 500,
-    errors.InvalidPreset: 500,
-    errors.InvalidAdapter: 500,
-    errors.InvalidModel: 500,
+    errors.ServiceUnreachable: 503,
+    errors.OperatorError: 500,  # all of its kind: they stop the start, no caller meets them
 }
 
 _log = logging.getLogger(__name__)
@@ -53,10 +51,15 @@ def register_errors(app: Flask) -> None:
 
 def tell_failure(error: ImagegenError) -> Response:
     """The answer to an expected failure."""
-    response = _problem(STATUS[type(error)], error.code, error.detail, **_field_errors(error))
+    response = _problem(status_of(type(error)), error.code, error.detail, **_field_errors(error))
     if isinstance(error, Busy):
         response.headers["Retry-After"] = str(retry_after(error.retry_after_s))
     return response
+
+
+def status_of(kind: type[ImagegenError]) -> int:
+    """The row of the nearest class that has one."""
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
 def retry_after(seconds: float | None) -> int:
@@ -72,7 +75,7 @@ def _field_errors(error: ImagegenError) -> dict[str, Any]:
 
 def _tell_http_exception(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
-        return tell_failure(errors.BodyTooLarge("the body may have 65,536 bytes at most"))
+        return tell_failure(errors.BodyTooLarge("the body is larger than this route takes"))
     status = error.code or 500
     code = error.name.lower().replace(" ", "_")
     response = _problem(status, code, error.description or error.name)

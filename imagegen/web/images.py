@@ -22,17 +22,21 @@ def images_blueprint(storage: Storage) -> Blueprint:
     @images.get("/images/<path:path>")
     def image(path: str) -> ResponseReturnValue:
         stored = _picture(storage, path)
-        response = Response(stored.data, content_type=stored.content_type)
-        response.set_etag(hashlib.sha256(stored.data).hexdigest())
-        response.headers["Cache-Control"] = _FOR_EVER
+        response = picture_response(stored.data, stored.content_type, _FOR_EVER)
         if request.args.get("download") == "1":
             name = path.rpartition("/")[2]
             response.headers.set("Content-Disposition", "attachment", filename=name)
-        return response.make_conditional(
-            request, accept_ranges=True, complete_length=len(stored.data)
-        )
+        return response
 
     return images
+
+
+def picture_response(data: bytes, content_type: str, cache_control: str) -> Response:
+    """A file that need not be sent to whoever has it, whole or the range that was asked for."""
+    response = Response(data, content_type=content_type)
+    response.set_etag(hashlib.sha256(data).hexdigest())
+    response.headers["Cache-Control"] = cache_control
+    return response.make_conditional(request, accept_ranges=True, complete_length=len(data))
 
 
 def _picture(storage: Storage, path: str) -> StoredObject:

@@ -5,20 +5,26 @@ from __future__ import annotations
 from flask import Request
 from werkzeug.datastructures import MIMEAccept
 
-from imagegen.errors import FieldError, InvalidRequest, UnsupportedMediaType
+from imagegen.errors import BodyTooLarge, FieldError, InvalidRequest, UnsupportedMediaType
 from imagegen.generation import GenerationRequest, OutputFormat
 
+MAX_BODY_BYTES = 64 * 1024
 _JSON = "application/json"
 _FORMATS = {output_format.content_type: output_format for output_format in OutputFormat}
 
 
 def json_body(request: Request) -> bytes:
-    """The body's bytes. Raises UnsupportedMediaType unless it says that it is JSON in UTF-8."""
+    """The body's bytes. Raises BodyTooLarge, and UnsupportedMediaType unless it is JSON in UTF-8."""
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != _JSON or charset not in ("utf-8", "utf8", "us-ascii"):
         said = request.headers.get("Content-Type", "nothing")
         raise UnsupportedMediaType(f"send Content-Type: application/json in UTF-8, not {said}")
-    return request.get_data(cache=False)
+    # werkzeug cuts off a chunked body at its limit without a word; one byte more tells it apart.
+    request.max_content_length = MAX_BODY_BYTES + 1
+    body = request.get_data(cache=False)
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"the body may have {MAX_BODY_BYTES:,} bytes at most")
+    return body
 
 
 def negotiate(accept: MIMEAccept, asked: GenerationRequest) -> tuple[GenerationRequest, bool]:

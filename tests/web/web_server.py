@@ -1,0 +1,91 @@
+"""The service as a gunicorn process of its own, for tests that need sockets and signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SERVE = (
+    "import sys; from imagegen.settings import Settings; from imagegen.wsgi import serve; "
+    "sys.exit(serve(Settings.from_environment()))"
+)
+
+
+class Server:
+    """`imagegen serve` in a process of its own, on a free loopback port."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.port = int(environment.setdefault("PORT", str(free_port())))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_until(self, path: str, timeout_s: float = 20) -> float:
+        """Seconds until `path` answers 200."""
+        began = time.monotonic()
+        while time.monotonic() - began < timeout_s:
+            try:
+                if self.ask("GET", path)[0] == 200:
+                    return time.monotonic() - began
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError(f"{path} did not answer 200 within {timeout_s} s")
+
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            data = None if body is None else json.dumps(body)
+            json_headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, data, json_headers | headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    def open_request(self, body: Any) -> socket.socket:
+        """POST /generate on a socket whose answer nobody has read yet."""
+        data = json.dumps(body).encode()
+        head = (
+            "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(data)}\r\n\r\n"
+        )
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection.sendall(head.encode() + data)
+        return connection
+
+    def queued_and_running(self) -> tuple[int, int]:
+        status = json.loads(self.ask("GET", "/readyz")[2])
+        return status["queued"], status["running"]
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """(exit code, everything it logged) after the signal."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            _, log = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        return self.process.returncode, log
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
