@@ -98,7 +98,7 @@ def _expand(prompt: object, variables: Variables) -> Iterable[str | None]:
     for name in names:
         if not variables.get(name):
             raise ValueError(
-                f"no values for {{{name}}}{near(name, variables)} (a literal brace is written {{{{)"
+                f"no values for {{{name}}}{near(name, variables)}; a literal brace is written {{{{"
             )
     combinations = math.prod(len(variables[name]) for name in names)
     if combinations > MAX_REQUESTS_PER_ROW:

@@ -44,9 +44,9 @@ def read_rows(path: Path) -> list[Cells | BadRow]:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` where one of `known` resembles `word`, else nothing."""
+    """` (did you mean …?)` where one of `known` resembles `word`, else nothing."""
     names = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(names)}?" if names else ""
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
 def _read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def test_bad_rows_are_named_by_line_and_the_others_go_on(tmp_path):
     assert [row.request.prompt for row in script.rows] == ["good", "last"]
     told = {bad.line: bad.message for bad in script.bad_rows}
     expected = {
-        3: "prompt: no values for {prodct}; did you mean product?",
+        3: "prompt: no values for {prodct} (did you mean product?)",
         4: "prompt: a lone {",
         5: "seed: must be a whole number",
         7: "8 cells under 7 columns",
@@ -176,7 +177,7 @@ def test_a_row_cannot_expand_without_bound(tmp_path):
     [
         ("", "empty"),
         ("\n \n", "empty"),
-        ("brand,promt\na,b\n", "unknown column 'promt'; did you mean prompt?"),
+        ("brand,promt\na,b\n", "unknown column 'promt' (did you mean prompt?)"),
         ("brand,prompt,\na,b,\n", "unknown column ''"),
         ("brand,prompt,var.\na,b,\n", "unknown column 'var.'"),
         ("brand,prompt,prompt\na,b,c\n", "'prompt' stands there twice"),
@@ -186,7 +187,7 @@ def test_a_row_cannot_expand_without_bound(tmp_path):
     ],
 )
 def test_faults_of_the_whole_file(tmp_path, text, message):
-    with pytest.raises(InvalidScript, match=message.replace("?", r"\?")):
+    with pytest.raises(InvalidScript, match=re.escape(message)):
         csv_script(tmp_path, text)
 
 
@@ -195,13 +196,15 @@ def test_unknown_json_names_are_told_once_with_their_line(tmp_path):
     with pytest.raises(InvalidScript, match=r"line 2: unknown column 'steps'") as caught:
         jsonl_script(tmp_path, *rows)
     assert str(caught.value).count("'steps'") == 1
-    assert "line 2: unknown column 'sed'; did you mean seed?" in str(caught.value)
+    assert "line 2: unknown column 'sed' (did you mean seed?)" in str(caught.value)
 
 
 def test_a_missing_file_and_an_unused_variable(tmp_path):
     with pytest.raises(InvalidScript, match="No such file"):
         read_script(tmp_path / "none.csv")
-    with pytest.raises(InvalidScript, match=r"no prompt uses \{produkt\}; did you mean product\?"):
+    with pytest.raises(
+        InvalidScript, match=r"no prompt uses \{produkt\} \(did you mean product\?\)"
+    ):
         csv_script(tmp_path, "brand,prompt\na,{product}\n", produkt=["x"], product=["y"])
 
 

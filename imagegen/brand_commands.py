@@ -1,0 +1,113 @@
+"""`imagegen presets` and `imagegen train-lora`: what an operator does with brands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pydantic_core import to_jsonable_python
+
+from imagegen.errors import InvalidModel, InvalidPreset
+from imagegen.image_source import unknown_brand
+from imagegen.marked_yaml import read_yaml
+from imagegen.preset_files import FILE_NAME
+from imagegen.preset_schema import PresetFile
+from imagegen.presets import BrandPreset, PresetCatalog, check_presets
+from imagegen.progress import StepProgress, printable
+from imagegen.renderers import local_model_folder
+from imagegen.settings import Settings
+
+DONE, FAULTS = 0, 1
+
+
+def presets_list(arguments: Namespace) -> int:
+    catalog = PresetCatalog.load(_presets_folder())
+    for preset in catalog:
+        if arguments.json:
+            print(json.dumps({"id": preset.id, "name": preset.name, "version": preset.version}))
+        else:
+            print(f"{preset.id:<20} {preset.name}: {preset.description}")
+    return DONE
+
+
+def presets_check(arguments: Namespace) -> int:
+    """Against the model too where it lies on this machine; a Hub id's is checked as it loads."""
+    settings = Settings.from_environment()
+    folder, model = _presets_folder(), local_model_folder(settings.model)
+    if model is not None:
+        faults = check_presets(folder, model)
+    else:
+        try:
+            PresetCatalog.load(folder)
+            faults = []
+        except InvalidPreset as error:
+            faults = str(error).splitlines()
+    if arguments.json:
+        print(json.dumps({"faults": faults}, ensure_ascii=False))
+    else:
+        print("\n".join(map(printable, faults)) or f"{folder}: every brand is in order")
+    return FAULTS if faults else DONE
+
+
+def presets_show(arguments: Namespace) -> int:
+    preset = _brand(arguments.brand)
+    content = to_jsonable_python(
+        {name: getattr(preset, name) for name in preset.__dataclass_fields__}, fallback=dict
+    )
+    if arguments.json:
+        print(json.dumps(content, ensure_ascii=False))
+        return DONE
+    for name, value in content.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        print(printable(f"{name:<16} {text}"))
+    return DONE
+
+
+def train_lora(arguments: Namespace) -> int:
+    brand = _presets_folder() / arguments.brand
+    if not brand.is_dir():
+        there = [folder.name for folder in _presets_folder().glob("*/")]
+        raise unknown_brand(arguments.brand, there)
+    model = local_model_folder(Settings.from_environment().model)
+    if model is None:
+        raise InvalidModel("training needs IMAGEGEN_MODEL to be a folder on this machine")
+
+    from imagegen.diffusion.training import train_lora
+
+    progress = StepProgress(sys.stderr)
+    written = train_lora(
+        brand,
+        arguments.images,
+        model=model,
+        template=_template(brand / FILE_NAME),
+        steps=arguments.steps,
+        rank=arguments.rank,
+        learning_rate=arguments.learning_rate,
+        resolution=arguments.resolution,
+        seed=arguments.seed,
+        progress=progress.step,
+    )
+    progress.close()
+    print(written)
+    return DONE
+
+
+def _template(file: Path) -> str:
+    """The words training and use have in common; the preset's LoRA need not exist yet."""
+    try:
+        return PresetFile.model_validate(read_yaml(file.read_bytes()).value).prompt.template
+    except ValueError as error:
+        raise InvalidPreset(f"{file}: {error}") from None
+
+
+def _presets_folder() -> Path:
+    return Path(Settings.from_environment().presets)
+
+
+def _brand(brand: str) -> BrandPreset:
+    presets = {preset.id: preset for preset in PresetCatalog.load(_presets_folder())}
+    if brand not in presets:
+        raise unknown_brand(brand, presets)
+    return presets[brand]

@@ -1,0 +1,199 @@
+"""The command line: serve, generate, batch, presets, train-lora, starter."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import (
+    REMAINDER,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagegen import brand_commands, rendering_commands
+from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
+from imagegen.generation import GenerationRequest
+from imagegen.progress import printable
+from imagegen.settings import Settings
+
+FAILED, USAGE = 1, 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+MAX_CONCURRENCY = 64
+
+_EXAMPLES = {
+    "imagegen": """\
+  imagegen serve
+  imagegen generate --brand aurora "a red mug" --num-images 4 -o pictures
+  imagegen batch campaign.csv --dry-run""",
+    "generate": """\
+  imagegen generate --brand aurora "a red mug"
+  imagegen generate --brand aurora "a lamp" --format story --seed 7 --output-format jpeg
+  imagegen generate --brand aurora "a lamp" --url https://imagegen.example.com --json""",
+    "batch": """\
+  imagegen batch campaign.csv --dry-run       what would be rendered, and what is wrong
+  imagegen batch campaign.csv -o pictures     a second time it skips what is finished
+  imagegen batch ideas.jsonl --var product=mug,lamp --url http://127.0.0.1:8080
+
+A script is a CSV or JSONL file whose columns are the fields of a request; see docs/batch.md.""",
+    "presets": """\
+  imagegen presets list
+  imagegen presets check
+  imagegen presets show aurora --json""",
+    "train-lora": """\
+  imagegen train-lora --brand aurora --images photos --steps 600 --rank 8""",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns 0 done, 1 something failed, 2 usage, 130 interrupted."""
+    try:
+        parsed = _parser().parse_args(arguments)
+        code = int(parsed.run(parsed))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left; Python's last flush must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (OperatorError, CallerError, ServiceUnreachable) as error:
+        return _say(error.detail, USAGE)
+    except ImagegenError as error:
+        return _say(error.detail, FAILED)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return _say(f"{error.filename}: {reason}" if error.filename else reason, FAILED)
+    return code
+
+
+def _say(text: str, code: int) -> int:
+    lines = "\n".join(map(printable, text.splitlines()))
+    print(f"imagegen: {lines}", file=sys.stderr)
+    return code
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("imagegen", **_help_of("imagegen", "On-brand pictures on demand."))
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Namespace], int], about: str) -> ArgumentParser:
+        made = commands.add_parser(name, help=about, **_help_of(name, about))
+        made.set_defaults(run=run)
+        return made
+
+    command("serve", _serve, "The service and its pages; the environment holds its settings.")
+    _add_generate(command("generate", rendering_commands.generate, "Pictures from one prompt."))
+    _add_batch(command("batch", rendering_commands.batch, "Pictures from a file of prompts."))
+    _add_presets(command("presets", brand_commands.presets_list, "The brands: list, check, show."))
+    _add_training(
+        command(
+            "train-lora", brand_commands.train_lora, "A brand's LoRA from a folder of pictures."
+        )
+    )
+    starter = command("starter", _starter, "The model that ships: how good it is.")
+    starter.add_argument("action", choices=["evaluate"])
+    starter.add_argument("rest", nargs=REMAINDER, metavar="…", help="its own options")
+    return parser
+
+
+def _help_of(name: str, about: str) -> dict[str, Any]:
+    epilog = f"examples:\n{_EXAMPLES[name]}" if name in _EXAMPLES else None
+    return {
+        "description": about,
+        "epilog": epilog,
+        "formatter_class": RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+def _add_generate(parser: ArgumentParser) -> None:
+    """One option for each field of a request, so that a new field is an option by itself."""
+    for name, field in GenerationRequest.model_fields.items():
+        about = (field.description or "").replace("`", "").replace("%", "%%")
+        option = f"--{name.replace('_', '-')}"
+        if name == "prompt":
+            parser.add_argument("prompt", help=about)
+        elif field.annotation is bool:
+            parser.add_argument(option, action="store_const", const="true", help=about)
+        else:
+            needed = field.is_required()
+            parser.add_argument(option, required=needed, metavar=name.upper(), help=about)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(), metavar="DIR",
+        help="where the pictures go; here by default",
+    )  # fmt: skip
+    _add_source(parser)
+
+
+def _add_batch(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="the prompt script: CSV or JSONL")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="pictures, manifest and contact sheet; FILE's name with -pictures by default",
+    )  # fmt: skip
+    parser.add_argument(
+        "--var", action="append", default=[], metavar="NAME=A,B",
+        help="values of {NAME} in rows that do not say their own; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="check and count, render nothing")
+    parser.add_argument(
+        "--concurrency", type=_concurrency, default=4, metavar="N", help="rows at a time (4)"
+    )
+    _add_source(parser)
+
+
+def _add_source(parser: ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", help="ask the imagegen service at this address")
+    where.add_argument("--local", action="store_true", help="render on this machine (the default)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+
+
+def _concurrency(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_CONCURRENCY):
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_CONCURRENCY}")
+    return int(text)
+
+
+def _add_presets(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every brand, one a line")
+    listing.set_defaults(run=brand_commands.presets_list)
+    check = actions.add_parser("check", help="every fault of every brand; exit 1 if there are any")
+    check.set_defaults(run=brand_commands.presets_check)
+    show = actions.add_parser("show", help="all that one brand adds to a request")
+    show.add_argument("brand")
+    show.set_defaults(run=brand_commands.presets_show)
+    for action in (listing, check, show):
+        action.add_argument("--json", action="store_true", help="JSON, for machines")
+
+
+def _add_training(parser: ArgumentParser) -> None:
+    parser.add_argument("--brand", required=True, help="its folder gets the LoRA")
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the pictures")
+    for option, kind, default, about in (
+        ("--steps", int, 600, "optimiser steps"),
+        ("--rank", int, 8, "of the adapter matrices"),
+        ("--learning-rate", float, 1e-3, "of AdamW"),
+        ("--resolution", int, None, "side in pixels; the model's own by default"),
+        ("--seed", int, 0, "of noise and order"),
+    ):
+        shown = about if default is None else f"{about} ({default})"
+        parser.add_argument(option, type=kind, default=default, help=shown)
+
+
+def _serve(_arguments: Namespace) -> int:
+    from imagegen.wsgi import serve
+
+    return serve(Settings.from_environment())
+
+
+def _starter(arguments: Namespace) -> int:
+    from imagegen.starter import evaluate
+
+    return int(evaluate.main(arguments.rest) or 0)

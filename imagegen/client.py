@@ -1,0 +1,164 @@
+"""RemoteImages: pictures from an imagegen service, over HTTP(S)."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import ValidationError
+
+from imagegen import errors
+from imagegen.errors import FieldError, ImagegenError, InvalidRequest, ServiceUnreachable
+from imagegen.formats import BUILT_IN_NAMES
+from imagegen.generation import Generation, GenerationRequest
+from imagegen.image_source import Delivery, unknown_brand
+
+_ANSWER_S = 660.0  # of silence, longer than a service takes unless a request says so
+_ASK_AGAIN_S = 5.0  # where nobody says when
+_BUSY = {
+    failure.code: failure
+    for failure in (
+        errors.QueueFull,
+        errors.ModelLoading,
+        errors.ModelFailed,
+        errors.Draining,
+        errors.StorageUnavailable,
+    )
+}
+_FINAL = {
+    failure.code: failure
+    for failure in (
+        errors.Quarantined,
+        errors.UnknownBrand,
+        errors.BodyTooLarge,
+        errors.DeadlineExceeded,
+    )
+}
+
+
+class RemoteImages:
+    """A service at `url`; `connect` learns its brands, so that scripts are checked early."""
+
+    def __init__(self, url: str, formats: Mapping[str, frozenset[str]]) -> None:
+        self._url = url
+        self._formats = formats  # of each brand
+
+    @classmethod
+    def connect(cls, url: str) -> RemoteImages:
+        """Raises ServiceUnreachable where no imagegen service answers at `url`."""
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise ServiceUnreachable(f"{url!r} is no http(s) address", _ASK_AGAIN_S)
+        there, body = _call(f"{url.rstrip('/')}/brands", 60)
+        try:
+            brands = {
+                brand["id"]: frozenset(brand["formats"]) for brand in json.loads(body)["brands"]
+            }
+        except (ValueError, KeyError, TypeError):
+            raise ServiceUnreachable(
+                f"what answers at {url} is no imagegen service", _ASK_AGAIN_S
+            ) from None
+        # After a redirect, such as from http to https: a redirected POST would become a GET.
+        return cls(there.removesuffix("/brands"), brands)
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raises CallerError for what the service is sure to refuse; limits only it knows."""
+        formats = self._formats.get(request.brand)
+        if formats is None:
+            raise unknown_brand(request.brand, self._formats)
+        # While its model loads, a service does not tell the built-in formats.
+        formats |= frozenset(BUILT_IN_NAMES)
+        if request.format is not None and request.format not in formats:
+            known = ", ".join(sorted(formats))
+            raise InvalidRequest(
+                FieldError("format", f"no format {request.format!r}; there are {known}")
+            )
+
+    def generate(self, request: GenerationRequest, wanted: Callable[[], bool]) -> Delivery:
+        """As ImageSource says; an abandoned request is answered to nobody."""
+        body = request.model_dump_json(exclude_defaults=True).encode()
+        timeout_s = _ANSWER_S if request.deadline_s is None else request.deadline_s + 60
+        _, answer = _call(f"{self._url}/generate", timeout_s, body)
+        try:
+            generation = Generation.model_validate_json(answer)
+        except ValidationError:
+            raise ServiceUnreachable(
+                "the answer is no generation; is a proxy in the way?", _ASK_AGAIN_S
+            ) from None
+        return Delivery(
+            generation,
+            tuple(self._picture(image.url, image.sha256) for image in generation.images),
+        )
+
+    def _picture(self, link: str, sha256: str) -> bytes:
+        url = urljoin(f"{self._url}/", link)
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise errors.RenderFailed(f"the service's link {url!r} is no http(s) address")
+        _, data = _call(url, 120)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ServiceUnreachable(f"{url} came damaged", _ASK_AGAIN_S)
+        return data
+
+
+def _call(url: str, timeout_s: float, body: bytes | None = None) -> tuple[str, bytes]:
+    """The address that answered in the end, and its answer. Raises ImagegenError."""
+    headers = {"User-Agent": "imagegen"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - callers check the scheme
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            return answer.url, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _failure(error) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        host = urlsplit(url).netloc
+        raise ServiceUnreachable(f"cannot reach {host}: {reason}", _ASK_AGAIN_S) from None
+
+
+def _failure(answer: urllib.error.HTTPError) -> ImagegenError:
+    """The service's own error again, from its problem+json; or what a proxy's status means."""
+    problem = _problem(answer)
+    code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
+    if code in _BUSY:
+        return _BUSY[code](detail, _retry_after_s(answer))
+    if code in _FINAL:
+        return _FINAL[code](detail)
+    if code in (InvalidRequest.code, errors.BannedTerm.code):
+        kind = errors.BannedTerm if code == errors.BannedTerm.code else InvalidRequest
+        return kind(*_field_errors(problem, detail))
+    if not code and answer.code in (429, 502, 503, 504):
+        return ServiceUnreachable(f"HTTP {answer.code} from {answer.url}", _retry_after_s(answer))
+    return errors.RenderFailed(f"HTTP {answer.code} {code}: {detail or answer.reason}")
+
+
+def _problem(answer: urllib.error.HTTPError) -> dict[str, Any]:
+    try:
+        problem = json.loads(answer.read(65_536))
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _field_errors(problem: Mapping[str, Any], detail: str) -> list[FieldError]:
+    found = [
+        FieldError(str(one.get("field")), str(one.get("message")))
+        for one in problem.get("errors") or ()
+        if isinstance(one, dict)
+    ]
+    return found or [FieldError("request", detail)]
+
+
+def _retry_after_s(answer: urllib.error.HTTPError) -> float:
+    """Retry-After in seconds; a date is not worth a parser, asking again soon does no harm."""
+    try:
+        return max(0.0, float(answer.headers.get("Retry-After", "")))
+    except ValueError:
+        return _ASK_AGAIN_S

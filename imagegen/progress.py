@@ -1,0 +1,111 @@
+"""How a command tells what it does: a bar on a terminal, lines elsewhere, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, TextIO
+
+from imagegen.manifest import ManifestRow, as_json
+
+_CLEAR_LINE = "\r\x1b[K"
+_BAR_WIDTH = 24
+
+
+def printable(text: str) -> str:
+    """The text without anything that could move a terminal's cursor or change its colours."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def describe(row: ManifestRow) -> str:
+    """One line about one row: what became of it and where its pictures are."""
+    place = f"line {row.line}"
+    if row.status == "succeeded" and row.result and row.request:
+        words = f"{row.request.brand}  {row.request.prompt}"
+        return printable(f"{place}: {words}  ->  {', '.join(row.result.files)}")
+    return printable(f"{place}: {row.status}: {row.error}")
+
+
+class BatchProgress:
+    """Tells of each row as it ends. The bar and the notes go to `err`, results to `out`."""
+
+    def __init__(self, total: int, out: TextIO, err: TextIO, *, as_json: bool) -> None:
+        """total: rows that will be rendered."""
+        self._total = total
+        self._out = out
+        self._err = err
+        self._as_json = as_json
+        self._has_bar = err.isatty() and not as_json
+        self._ended = 0
+        self._without = 0
+        self._started = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """A sentence for people; machines get none."""
+        if not self._as_json:
+            self._write(self._err, printable(text))
+
+    def row(self, row: ManifestRow) -> None:
+        """A row has ended; failures are told even where a bar stands for the others."""
+        if row.status != "invalid":
+            self._ended += 1
+        self._without += row.status != "succeeded"
+        if self._as_json:
+            self.machine_line(as_json(row))
+        elif not self._has_bar or row.status != "succeeded":
+            self._write(self._out, describe(row))
+        self._draw()
+
+    def machine_line(self, content: dict[str, Any]) -> None:
+        """One JSON object on a line of its own, if machines listen."""
+        if self._as_json:
+            self._write(self._out, json.dumps(content, ensure_ascii=False))
+
+    def close(self) -> None:
+        """Ends the bar's line."""
+        if self._has_bar:
+            self._err.write(_CLEAR_LINE)
+            self._err.flush()
+
+    def _write(self, stream: TextIO, line: str) -> None:
+        self.close()
+        stream.write(line + "\n")
+        stream.flush()
+
+    def _draw(self) -> None:
+        if not self._has_bar:
+            return
+        share = self._ended / max(1, self._total)
+        filled = round(share * _BAR_WIDTH)
+        bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
+        failures = f" · {self._without} without pictures" if self._without else ""
+        self._err.write(f"{_CLEAR_LINE}{bar} {self._ended}/{self._total}{failures}{self._left()}")
+        self._err.flush()
+
+    def _left(self) -> str:
+        if not 0 < self._ended < self._total:
+            return ""
+        spent_s = time.monotonic() - self._started
+        left_s = round(spent_s / self._ended * (self._total - self._ended))
+        minutes, seconds = divmod(left_s, 60)
+        return f" · {minutes}:{seconds:02d} left"
+
+
+class StepProgress:
+    """Tells of training: a line that counts on a terminal, elsewhere a line every fifty steps."""
+
+    def __init__(self, err: TextIO) -> None:
+        self._err = err
+        self._on_terminal = err.isatty()
+
+    def step(self, step: int, of: int, loss: float) -> None:
+        text = f"step {step}/{of}  loss {loss:.4f}"
+        if self._on_terminal:
+            self._err.write(f"{_CLEAR_LINE}{text}")
+        elif step % 50 == 0 or step == of:
+            self._err.write(f"{text}\n")
+        self._err.flush()
+
+    def close(self) -> None:
+        if self._on_terminal:
+            self._err.write("\n")

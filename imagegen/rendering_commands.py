@@ -1,0 +1,185 @@
+"""`imagegen generate` and `imagegen batch`: pictures from the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from imagegen.batch import Batch, checked, file_names, invalid, pending
+from imagegen.bootstrap import build
+from imagegen.client import RemoteImages
+from imagegen.errors import InvalidRequest, InvalidScript
+from imagegen.generation import GenerationRequest
+from imagegen.image_source import Delivery, ImageSource, LocalImages, RequestCheck, checks_of
+from imagegen.logs import configure_logs
+from imagegen.manifest import as_json
+from imagegen.output_folder import OutputFolder
+from imagegen.parsing import parse_strings
+from imagegen.presets import PresetCatalog
+from imagegen.progress import BatchProgress, printable
+from imagegen.prompt_script import PromptScript, read_script
+from imagegen.script_files import split_values
+from imagegen.settings import Settings
+
+DONE, SOME_FAILED = 0, 1
+_LOAD_S = 900.0
+_LONGEST_REQUEST_S = 3_600.0  # nobody waits at a page for what a command renders
+_SHOWN_ROWS = 5
+
+OpenSource = Callable[[], AbstractContextManager[ImageSource]]
+
+
+def generate(arguments: Namespace) -> int:
+    """One request; its pictures land in a folder."""
+    request = _request(arguments)
+    check, opened = _pictures_from(arguments.url)
+    check(request)
+    with opened() as source:
+        delivery = source.generate(request, lambda: True)
+    names = _save(arguments.output, request, delivery)
+    if arguments.json:
+        content = delivery.generation.model_dump(mode="json") | {"files": names}
+        print(json.dumps(content, ensure_ascii=False))
+        return DONE
+    for warning in delivery.generation.warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
+    for image, name in zip(delivery.generation.images, names, strict=True):
+        print(f"{name}  {image.width} x {image.height}  seed {image.seed}")
+    return DONE
+
+
+def batch(arguments: Namespace) -> int:
+    """A prompt script: whatever has not been rendered yet is."""
+    script = read_script(arguments.file, _variables(arguments.var))
+    check, opened = _pictures_from(arguments.url)
+    script = checked(script, check)
+    if arguments.dry_run:
+        return _dry_run(script, for_machines=arguments.json)
+    path = arguments.output or Path(f"{arguments.file.stem}-pictures")
+    with _terminable(), OutputFolder(path) as folder:
+        run = Batch(arguments.file.name, script, folder)
+        progress = BatchProgress(len(run.todo), sys.stdout, sys.stderr, as_json=arguments.json)
+        try:
+            _announce(script, run, progress)
+            if run.todo:
+                with opened() as source:
+                    run.run(source, _concurrency(arguments, run), progress.row)
+        finally:
+            progress.close()
+            outcome = run.finish()
+        progress.machine_line({"outcome": asdict(outcome), "folder": str(path)})
+        counts = ", ".join(
+            f"{count:,} {status}" for status, count in asdict(outcome).items() if count
+        )
+        progress.note(f"{counts or 'no rows'}; pictures and manifest are in {path}")
+    return DONE if outcome.complete else SOME_FAILED
+
+
+def _request(arguments: Namespace) -> GenerationRequest:
+    said = {name: getattr(arguments, name) for name in GenerationRequest.model_fields}
+    try:
+        return parse_strings({name: value for name, value in said.items() if value is not None})
+    except InvalidRequest as error:
+        options = [
+            replace(fault, field=f"--{fault.field.replace('_', '-')}")
+            if fault.field in said and fault.field != "prompt" else fault
+            for fault in error.fields
+        ]  # fmt: skip
+        raise InvalidRequest(*options) from None
+
+
+def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[str]:
+    """The files' paths. The generation's random id keeps them apart from any made before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = delivery.generation.id.removeprefix("gen_")
+    paths = [folder / name for name in file_names(request, key)]
+    for path, data in zip(paths, delivery.pictures, strict=True):
+        path.write_bytes(data)
+    return [str(path) for path in paths]
+
+
+def _pictures_from(url: str | None) -> tuple[RequestCheck, OpenSource]:
+    """How requests are checked, and the source to enter once there is something to render."""
+    if url is not None:
+        remote = RemoteImages.connect(url)
+        return remote.check, lambda: nullcontext(remote)
+    settings = Settings.from_environment().model_copy(update={"deadline_s": _LONGEST_REQUEST_S})
+    catalog = PresetCatalog.load(Path(settings.presets))
+    return checks_of(catalog), lambda: _rendering_here(settings)
+
+
+@contextmanager
+def _rendering_here(settings: Settings) -> Iterator[ImageSource]:
+    configure_logs(settings.log_format)
+    application = build(settings)
+    application.start()
+    try:
+        application.engine.wait_ready(_LOAD_S)
+        yield LocalImages(application.service)
+    finally:
+        application.stop()
+
+
+def _variables(said: Sequence[str]) -> dict[str, list[str]]:
+    """`product=mug,lamp` -> {"product": ["mug", "lamp"]}."""
+    variables: dict[str, list[str]] = {}
+    for one in said:
+        name, equals, values = one.partition("=")
+        variables[name.strip()] = split_values(values, ",")
+        if not (name.strip() and equals and variables[name.strip()]):
+            raise InvalidScript(f"--var {one}: write --var product=mug,lamp")
+    return variables
+
+
+def _dry_run(script: PromptScript, *, for_machines: bool) -> int:
+    progress = BatchProgress(0, sys.stdout, sys.stderr, as_json=for_machines)
+    for bad in script.bad_rows:
+        progress.row(invalid(bad))
+    if for_machines:
+        for row in script.rows:
+            progress.machine_line(as_json(pending(row)))
+    else:
+        print(_counts(script))
+        for row in script.rows[:_SHOWN_ROWS]:
+            print(printable(f"  line {row.line}: {row.request.brand}  {row.request.prompt}"))
+        if len(script.rows) > _SHOWN_ROWS:
+            print(f"  … and {len(script.rows) - _SHOWN_ROWS:,} more")
+    return SOME_FAILED if script.bad_rows else DONE
+
+
+def _announce(script: PromptScript, run: Batch, progress: BatchProgress) -> None:
+    finished = len(script.rows) - len(run.todo)
+    progress.note(_counts(script) + (f"; {finished:,} finished before" if finished else ""))
+    for bad in script.bad_rows:
+        progress.row(invalid(bad))
+
+
+def _counts(script: PromptScript) -> str:
+    bad = f"; {len(script.bad_rows):,} bad rows" if script.bad_rows else ""
+    return f"{len(script.rows):,} requests, {script.num_images:,} pictures{bad}"
+
+
+def _concurrency(arguments: Namespace, run: Batch) -> int:
+    """Rows at a time: as asked, but here never more pictures than the queue holds."""
+    asked: int = arguments.concurrency
+    if arguments.url is not None:
+        return asked
+    largest = max(row.request.num_images for row in run.todo)
+    return max(1, min(asked, Settings.from_environment().max_queue // largest))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a batch the way Ctrl-C does: with a manifest."""
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
