@@ -1,4 +1,4 @@
-"""Supervision: when a render process is ill, when the next one starts, when there is no hope left."""
+"""Supervision: when a render process is ill, when the next one starts, when hope is over."""
 
 from __future__ import annotations
 
