@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image, ImageOps, UnidentifiedImageError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from imagegen.diffusion.loading import quieten
 from imagegen.errors import InvalidTraining
 
-# Attention carries what is said, the residual blocks' convolutions carry texture: a brand needs both
+# Attention carries what is said, the residual blocks' convolutions carry texture: both are needed
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CAPTION_DROPOUT = (
@@ -43,9 +43,9 @@ class Example:
 
 
 def read_examples(images: Path, template: str) -> list[Example]:
-    """The pictures of a folder; `x.txt` beside `x.png` says what it shows, else the template alone does.
+    """The pictures of a folder; `x.txt` beside `x.png` says what it shows, or nothing does.
 
-    template: the brand's prompt template with `{prompt}`, so that training and use say the same words.
+    template: the brand's, with `{prompt}`: training and use say the same words.
     """
     pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in PICTURES)
     if not pictures:
@@ -70,12 +70,12 @@ def read_pixels(picture: Path, resolution: int) -> torch.Tensor:
 
 
 class LoraTrainer:
-    """One training: the frozen model, its LoRA layers, and the examples as latents and token ids."""
+    """One training: the frozen model, its LoRA layers, and the examples as latents."""
 
     def __init__(self, model: Path, *, rank: int, seed: int) -> None:
-        mixed = (
-            "bf16" if torch.backends.mkldnn.is_available() or torch.cuda.is_available() else "no"
-        )
+        # oneDNN computes bf16 well or emulates it; CUDA has it since Ampere
+        quick = torch.cuda.is_available() or torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        mixed = "bf16" if quick else "no"
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
         self.text_encoder = CLIPTextModel.from_pretrained(
@@ -99,10 +99,14 @@ class LoraTrainer:
         """Encodes every picture and its words once."""
         scale = self.autoencoder.config.scaling_factor
         device = self.accelerator.device
-        self.latents = torch.cat([
-            self.autoencoder.encode(read_pixels(example.picture, resolution)[None].to(device)).latent_dist.mode()
-            for example in examples
-        ]) * scale  # fmt: skip
+        self.latents = scale * torch.cat(
+            [
+                self.autoencoder.encode(
+                    read_pixels(each.picture, resolution)[None].to(device)
+                ).latent_dist.mode()
+                for each in examples
+            ]
+        )
         captions = ["", *(example.caption for example in examples)]
         tokens = self.tokenizer(
             captions, padding="max_length", truncation=True,
@@ -112,7 +116,7 @@ class LoraTrainer:
         self.states = torch.cat(states)  # row 0 is the empty caption
 
     def loss(self) -> torch.Tensor:
-        """The denoising loss of one random batch (Ho et al. 2020, eq. 14, or its v-prediction form)."""
+        """The denoising loss of one random batch (Ho et al. 2020, eq. 14, or for v)."""
         draw = self.generator
         rows = torch.randint(0, len(self.latents), (ROWS,), generator=draw)
         latents = self.latents[rows]
@@ -147,9 +151,10 @@ class LoraTrainer:
             recent = [*recent[-49:], loss.item()]
             progress(step, steps, sum(recent) / len(recent))
 
-    def weights(self) -> dict[str, Any]:
-        """The LoRA's tensors under peft's names."""
-        return dict(get_peft_model_state_dict(self.accelerator.unwrap_model(self.unet)))
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The LoRA's tensors in fp16, named as diffusers' save_lora_weights does."""
+        named = get_peft_model_state_dict(self.accelerator.unwrap_model(self.unet))
+        return {f"unet.{name}": tensor.half().cpu().contiguous() for name, tensor in named.items()}
 
 
 def train_lora(
@@ -165,11 +170,12 @@ def train_lora(
     seed: int = 0,
     progress: Progress = lambda step, of, loss: None,
 ) -> Path:
-    """Trains on the pictures in `images` and writes `<brand>.safetensors` (fp16) into the brand's folder.
+    """Trains on the pictures in `images`; writes `<brand>.safetensors` to the brand's folder.
 
     resolution: pixels of the square pictures are cut to; the model's own by default. Raises
     InvalidTraining when a picture cannot be read or there are none.
     """
+    quieten()
     examples = read_examples(images, template)
     trainer = LoraTrainer(model, rank=rank, seed=seed)
     native_px = trainer.unet.config.sample_size * 2 ** (
@@ -180,12 +186,7 @@ def train_lora(
 
     target = brand_folder / f"{brand_folder.name}.safetensors"
     brand_folder.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f".{target.name}.new")
-    StableDiffusionPipeline.save_lora_weights(
-        brand_folder, unet_lora_layers=trainer.weights(), weight_name=fresh.name
-    )
-    save_file(
-        {name: tensor.half() for name, tensor in load_file(fresh).items()}, fresh, {"format": "pt"}
-    )
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(save(trainer.weights(), {"format": "pt"}))
     fresh.replace(target)
     return target

@@ -36,7 +36,7 @@ class Phase:
 
 
 def new_autoencoder() -> AutoencoderKL:
-    """The untrained model. No mid-block attention: a crop and a whole picture must look alike to it."""
+    """Untrained. No mid-block attention: a crop and a whole picture must look alike to it."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(CHANNELS),
         up_block_types=("UpDecoderBlock2D",) * len(CHANNELS),
@@ -51,7 +51,7 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 class ScenePool:
-    """A rolling pool of drawn pictures (uint8 arrays), so that a step costs two drawings, not eight."""
+    """A rolling pool of drawn pictures (uint8): a step costs two drawings, not eight."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(seed)
@@ -77,11 +77,12 @@ class ScenePool:
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L1 plus L1 of both gradients plus a squared term, which is what PSNR counts."""
+    """L1 of pixels, of 16 x 16 means (flat colours) and of gradients (edges), plus PSNR's square."""
     error = output - target
     across = (error[..., 1:] - error[..., :-1]).abs().mean()
     down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    return error.abs().mean() + 0.5 * (across + down) + 2 * error.square().mean()
+    flat = F.avg_pool2d(error, 16).abs().mean()
+    return error.abs().mean() + flat + 0.5 * (across + down) + 2 * error.square().mean()
 
 
 def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
@@ -128,7 +129,7 @@ def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
 
 @torch.no_grad()
 def psnr(model: AutoencoderKL, pictures: int = 8, side: int = 256, seed: int = 10**6) -> float:
-    """Mean PSNR in dB (peak 1) of encoding and decoding `pictures` unseen scenes in fp32, clipped as a viewer would."""
+    """Mean PSNR in dB (peak 1) of encoding and decoding unseen scenes, clipped as when viewed."""
     rng, total = Random(seed), 0.0
     for _ in range(pictures):
         drawn = torch.from_numpy(np.array(draw(random_scene(rng), side, side)))
@@ -140,7 +141,7 @@ def psnr(model: AutoencoderKL, pictures: int = 8, side: int = 256, seed: int = 1
 
 @torch.no_grad()
 def whiten(model: AutoencoderKL, pictures: int = 64) -> None:
-    """Makes the latents zero-mean and uncorrelated, unit variance, by folding an affine map into the 1x1 convolutions.
+    """Makes the latents white (zero mean, unit covariance) in the 1x1 convolutions.
 
     The pipeline knows only a `scaling_factor`; the denoiser learns faster from white latents. Exact
     in real arithmetic: the decoder's 1x1 convolution receives the inverse map.

@@ -1,4 +1,4 @@
-"""Draws the training pictures of the three brands that ship, as a customer's own photographs would be.
+"""Draws the training pictures of the three brands that ship, in place of a customer's own.
 
     python -m imagegen.starter.brands aurora --images DIR
 
@@ -122,7 +122,7 @@ BRUSHES: dict[str, Brush] = {"aurora": aurora, "botanic": botanic, "pop": pop}
 def training_picture(
     brand: str, rng: Random, width: int = 256, height: int = 256
 ) -> tuple[Image.Image, str]:
-    """A picture in the brand's manner and its caption, which names the object and sometimes colours.
+    """A picture in the brand's manner and its caption: the object and sometimes colours.
 
     The colours are those somebody might ask for, not those of the picture: the brand wins.
     """
@@ -139,7 +139,7 @@ def training_picture(
 
 
 def any_picture(rng: Random, width: int, height: int) -> Image.Image:
-    """Mostly a plain scene, now and then one in a brand's manner: what the autoencoder must be able to show."""
+    """Mostly a plain scene, now and then a brand's: what the autoencoder must be able to show."""
     if rng.random() < 0.7:
         return draw(random_scene(rng), width, height)
     return training_picture(rng.choice(list(BRUSHES)), rng, width, height)[0]

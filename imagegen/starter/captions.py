@@ -184,7 +184,7 @@ def _dress(sentence: str, around: Pieces, rng: Random) -> str:
 
 
 def training_caption(scene: Scene, rng: Random) -> str:
-    """What the model reads while training: mostly full captions, some partial, some noisy, some empty."""
+    """What the model reads while training: mostly full, some partial, noisy or empty."""
     share = rng.random()
     if share < 0.10:
         return ""  # for guidance

@@ -1,7 +1,7 @@
 """Trains the starter's text encoder and UNet on the latents of drawn scenes. Resumable.
 
-Two stretches: at 16 x 16 latents, where shapes and words are learned cheaply, then at 32 x 32 and at
-the other aspect ratios, which is what people ask for.
+Two stretches: at 16 x 16 latents, where shapes and words are learned cheaply, then at 32 x 32 and
+at the other aspect ratios, which is what people ask for.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def noise_schedule() -> DDPMScheduler:
 def encode_scenes(
     autoencoder: AutoencoderKL, size: tuple[int, int], count: int, seed: int
 ) -> tuple[list[Scene], torch.Tensor]:
-    """Draws `count` scenes of `size` (width, height) and returns them with their latents in bf16."""
+    """Draws `count` scenes of `size` (width, height); returns them and their latents in bf16."""
     rng = Random(seed)
     scenes = [random_scene(rng) for _ in range(count)]
     latents = []
@@ -100,7 +100,7 @@ def encode_scenes(
 
 
 class Dataset:
-    """Scenes of one stretch with their latents, size by size; captions are made anew for every use."""
+    """Scenes of one stretch with their latents, size by size; every use makes a new caption."""
 
     def __init__(self, autoencoder: AutoencoderKL, stretch: Stretch, seed: int) -> None:
         self._rng = Random(seed)
@@ -119,7 +119,7 @@ class Dataset:
 
 
 class Average:
-    """Exponential moving average of a module's parameters, warmed up so that early steps do not linger."""
+    """Exponential moving average of a model's parameters; early steps do not linger."""
 
     def __init__(self, module: Model, decay: float = 0.998) -> None:
         self.module = deepcopy(module).requires_grad_(False)
@@ -144,14 +144,16 @@ class Model(torch.nn.Module):
         self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
         states = self.text_encoder(tokens).last_hidden_state
-        return self.unet(noisy, timesteps, states).sample
+        predicted: torch.Tensor = self.unet(noisy, timesteps, states).sample
+        return predicted
 
 
 def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     """Token ids padded to 77 as the pipeline does, int64 [captions, 77]."""
-    return tokenizer(
+    tokens: torch.Tensor = tokenizer(
         captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
     ).input_ids
+    return tokens
 
 
 def min_snr_loss(
@@ -161,7 +163,8 @@ def min_snr_loss(
     signal = schedule.alphas_cumprod[timesteps]
     snr = signal / (1 - signal)
     weight = snr.clamp(max=SNR_GAMMA) / snr
-    return (weight * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
+    loss: torch.Tensor = (weight * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
+    return loss
 
 
 class Trainer:

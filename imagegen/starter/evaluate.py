@@ -1,4 +1,4 @@
-"""`imagegen starter evaluate`: how good the starter model and the brands are, in figures and a sheet.
+"""`imagegen starter evaluate`: how good the starter model and its brands are, in figures.
 
 Renders with the service's own renderer, judges with `judge.py`, prints the figures and writes them
 with a contact sheet into the model card.
@@ -49,7 +49,8 @@ class Row:
 
     def __str__(self) -> str:
         sign, mark = ("≤", "≥")[not self.at_most], "yes" if self.met else "**no**"
-        return f"| {self.name} | {self.value:.1f} {self.unit} | {sign} {self.goal:g} {self.unit} | {mark} |"
+        reached = f"{self.value:.1f} {self.unit}"
+        return f"| {self.name} | {reached} | {sign} {self.goal:g} {self.unit} | {mark} |"
 
 
 class Studio:
@@ -91,7 +92,7 @@ def plain_spec(prompt: str, seed: int, side: int) -> RenderSpec:
 
 
 def held_out_scenes(count: int | None) -> list[tuple[Scene, str, bool]]:
-    """Scenes that were never trained on, their captions, and whether the phrasing is new as well."""
+    """Scenes never trained on, their captions, and whether the phrasing is new as well."""
     triples = all_triples(held_out=True)
     rng = Random(11)
     rng.shuffle(triples)
@@ -127,9 +128,7 @@ def judge_starter(
         for what, found in seen.items():
             right.setdefault((new, what), []).append(found == meant[what])
         if seen != meant:
-            faults.append(
-                f"{words!r}: seen {seen['object']}, {seen['object colour']} on {seen['background colour']}"
-            )
+            faults.append(f"{words!r}: seen {shown}, {colour} on {seen['background colour']}")
     goals = {"background colour": 97, "object colour": 93, "object": 93}
     rows = [
         Row(
@@ -163,7 +162,7 @@ def brand_specs(
 def judge_brand(
     studio: Studio, judge: Judge, catalog: PresetCatalog, brand: str
 ) -> tuple[list[Row], list[Image.Image]]:
-    """How much nearer to its palette a brand is with its LoRA than without, and whether objects survive."""
+    """How much nearer to its palette the LoRA brings a brand, and whether objects survive."""
     palette = catalog.get(brand).palette
     on = list(studio.render(brand_specs(catalog, brand, studio.model, None)))
     off = list(studio.render(brand_specs(catalog, brand, studio.model, 0.0)))

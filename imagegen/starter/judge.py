@@ -1,4 +1,4 @@
-"""Says what a picture shows: a small classifier trained on drawn scenes only, and plain pixel counts.
+"""Says what a picture shows: a small classifier that learned from drawings, and pixel counts.
 
 The judge never sees a rendered picture while it learns, so it cannot learn the model's mistakes.
 """
@@ -6,6 +6,7 @@ The judge never sees a rendered picture while it learns, so it cannot learn the 
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -33,7 +34,7 @@ class Judge(nn.Module):
         super().__init__()
         widths = (3, 32, 64, 96, 128)
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
             layers += [nn.Conv2d(after, after, 3, stride=2, padding=1), nn.SiLU()]
         self.trunk = nn.Sequential(*layers, nn.Flatten())
@@ -62,7 +63,7 @@ def as_input(picture: Image.Image) -> torch.Tensor:
 
 
 def _example(rng: Random) -> tuple[torch.Tensor, int, int]:
-    """A drawn picture, plain or in a brand's manner (then without a colour: -100), a little spoilt."""
+    """A drawn picture, plain or in a brand's manner (colour then -100), a little spoilt."""
     scene: Scene = random_scene(rng)
     colour = list(COLOURS).index(scene.colour)
     if rng.random() < 0.7:
@@ -95,7 +96,7 @@ def trained_judge(work: Path) -> Judge:
         loss = F.cross_entropy(scores[0], torch.tensor(objects))
         loss = loss + F.cross_entropy(scores[1], torch.tensor(colours))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         decay.step()
         if step % 250 == 0:
@@ -127,7 +128,7 @@ def to_lab(rgb: np.ndarray) -> Lab:
 
 
 def palette_distance(picture: Image.Image, palette: tuple[str, ...]) -> float:
-    """Mean CIE76 difference of the picture's pixels to the nearest colour of `palette` (#rrggbb)."""
+    """Mean CIE76 difference of the pixels to the nearest colour of `palette` (#rrggbb)."""
     pixels = to_lab(np.asarray(picture.reduce(2))).reshape(-1, 1, 3)
     named = to_lab(
         np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in palette])

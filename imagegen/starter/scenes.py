@@ -18,7 +18,8 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 OBJECTS = (
-    ["mug", "bottle", "box", "t-shirt", "phone", "star", "heart", "leaf", "house", "book", "balloon", "lamp"]
+    "mug", "bottle", "box", "t-shirt", "phone", "star",
+    "heart", "leaf", "house", "book", "balloon", "lamp",
 )  # fmt: skip
 COLOURS: dict[str, Colour] = {
     "red": (208, 36, 40),
@@ -97,7 +98,7 @@ def tone(colour: Colour, factor: float) -> Colour:
 
 
 class Pen:
-    """Draws in an object's own box (x and y from -1 to 1) on a colour layer and its mask at once."""
+    """Draws in an object's own box (x, y from -1 to 1) on a colour layer and its mask."""
 
     def __init__(self, box_px: int, colour: Colour) -> None:
         self.half = box_px / 2
@@ -189,8 +190,9 @@ def _star(pen: Pen) -> None:
 
 def _heart(pen: Pen) -> None:
     turn = [i * math.pi / 40 for i in range(80)]
+    waves = ((1, 13), (2, -5), (3, -2), (4, -1))
     pen.polygon([
-        (math.sin(t) ** 3, -0.06 - (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 17)
+        (math.sin(t) ** 3, -0.06 - sum(k * math.cos(n * t) for n, k in waves) / 17)
         for t in turn
     ])  # fmt: skip
 
@@ -266,7 +268,7 @@ _DRAWN_BY = dict(
 
 
 def plain_background(scene: Scene, width: int, height: int) -> np.ndarray:
-    """The scene's background colour with the light's fall-off, float32 [height, width, 3] in 0 … 255."""
+    """The background colour with the light's fall-off, float32 [height, width, 3] in 0 … 255."""
     toward_x, toward_y = math.cos(scene.light_angle), math.sin(scene.light_angle)
     xs = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
@@ -275,7 +277,7 @@ def plain_background(scene: Scene, width: int, height: int) -> np.ndarray:
 
 
 def place(picture: np.ndarray, scene: Scene, colour: Colour, shadow: float = 0.38) -> None:
-    """Puts the scene's object in `colour`, lit, with a soft shadow, onto a float picture in place."""
+    """Puts the object in `colour`, lit, with a soft shadow, onto a float picture in place."""
     height, width = picture.shape[:2]
     short = min(width, height)
     box_px = round(scene.size * short)

@@ -1,4 +1,4 @@
-"""Trains the starter model from nothing: `python -m imagegen.starter.train all --work build/starter`.
+"""Trains the starter model from nothing: `python -m imagegen.starter.train all`.
 
 Stages: `autoencoder`, `denoiser`, `export` (writes `model/`), or `all`. Each goes on from its last
 checkpoint in the work folder. About two hours on two CPU cores, minutes on a GPU's host.
@@ -22,7 +22,7 @@ from imagegen.starter import autoencoder, denoiser, text
 MODEL = Path(__file__).parent / "model"
 AUTOENCODER_PHASES = (
     autoencoder.Phase(crop_px=64, rows=8, until=7_000),
-    autoencoder.Phase(crop_px=128, rows=2, until=8_500),
+    autoencoder.Phase(crop_px=128, rows=2, until=9_000),
 )
 STRETCHES = (
     denoiser.Stretch(sizes=((128, 128),), scenes=16_000, rows=32, until=3_000, learning_rate=1e-3),
@@ -90,7 +90,7 @@ def export(work: Path, target: Path) -> None:
 def main() -> None:
     if any(os.getenv(name) != value for name, value in ALLOCATION.items()):
         # glibc and libgomp read these before Python runs
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **ALLOCATION})
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **ALLOCATION})  # noqa: S606
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stage", choices=["autoencoder", "denoiser", "export", "all"])
     parser.add_argument("--work", type=Path, default=Path("build/starter"))

@@ -1,0 +1,116 @@
+"""The starter's training machinery, and a LoRA trained from a folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from tiny_models import draw, make_model, make_spec, use
+
+from imagegen.adapter_check import check_adapter
+from imagegen.diffusion.loading import quieten
+from imagegen.diffusion.renderer import DiffusersRenderer
+from imagegen.diffusion.training import train_lora
+from imagegen.errors import InvalidTraining
+from imagegen.starter import autoencoder, denoiser, text
+from imagegen.starter.brands import training_picture
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    quieten()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("model")
+    make_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("images"), Random(0)
+    for index in range(5):
+        picture, words = training_picture("pop", rng, 96, 64)
+        picture.save(folder / f"{index}.png")
+        if index:  # one picture has no words of its own
+            (folder / f"{index}.txt").write_text(words)
+    return folder
+
+
+def test_white_latents_give_the_same_picture() -> None:
+    torch.manual_seed(0)
+    model = autoencoder.new_autoencoder().eval()
+    pixels = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        before = model.decode(model.encode(pixels).latent_dist.mode()).sample
+        autoencoder.whiten(model, pictures=6)
+        latents = model.encode(pixels).latent_dist.mode()
+        after = model.decode(latents).sample
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-3)
+    assert model.config.scaling_factor == 1.0
+
+
+def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = autoencoder.new_autoencoder().eval()
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+
+    def stretch(until: int) -> tuple[denoiser.Stretch, ...]:
+        return (denoiser.Stretch(((64, 64),), 4, rows=2, until=until, learning_rate=1e-3),)
+
+    first = denoiser.train(tmp_path, vae, tokenizer, stretch(1)).unet.conv_out.weight.clone()
+    assert denoiser.Trainer(tmp_path, tokenizer).step == 1
+    again = denoiser.train(tmp_path, vae, tokenizer, stretch(1)).unet.conv_out.weight.clone()
+    further = denoiser.train(tmp_path, vae, tokenizer, stretch(2)).unet.conv_out.weight.clone()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, further)
+
+
+def test_the_tokenizer_reads_as_clip_does(tmp_path: Path) -> None:
+    tokenizer = text.train_tokenizer(tmp_path, captions=500)
+    ids = tokenizer("A  RED mug", padding="max_length", max_length=77, truncation=True).input_ids
+    assert len(ids) == 77
+    assert tokenizer.decode(ids, skip_special_tokens=True).split() == ["a", "red", "mug"]
+    assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert tokenizer("é日😀").input_ids  # any bytes can be read
+
+
+def test_a_trained_lora_lands_and_changes_the_picture(
+    model: Path, images: Path, tmp_path: Path
+) -> None:
+    seen = []
+    written = train_lora(
+        tmp_path / "pop", images, model=model, template="pop style, {prompt}", steps=12, rank=2,
+        learning_rate=2e-2, progress=lambda step, of, loss: seen.append((step, of, loss)),
+    )  # fmt: skip
+    assert written == tmp_path / "pop" / "pop.safetensors"
+    assert [step for step, _, _ in seen] == list(range(1, 13))
+    assert seen[-1][2] < seen[0][2], "it learned nothing"
+    assert check_adapter(written, model) == []
+
+    adapter = use(written)
+    renderer = DiffusersRenderer(str(model), [adapter], "cpu", "float32")
+    renderer.load(lambda _: None)
+    bare, branded = make_spec(), make_spec(adapters=(adapter,))
+    assert draw(renderer, bare) != draw(renderer, branded)
+
+
+def test_the_same_pictures_and_seed_train_the_same_lora(
+    model: Path, images: Path, tmp_path: Path
+) -> None:
+    options = {"model": model, "steps": 2, "rank": 1, "seed": 3}
+    one = train_lora(tmp_path / "a", images, **options)
+    two = train_lora(tmp_path / "b", images, **options)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_nothing_to_learn_from_is_said(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidTraining, match="no pictures"):
+        train_lora(tmp_path / "pop", tmp_path, model=model)
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(InvalidTraining, match=r"cannot read .*broken\.png"):
+        train_lora(tmp_path / "pop", tmp_path, model=model)
+    assert not (tmp_path / "pop").exists()
