@@ -36,7 +36,9 @@ def local_model_folder(model: str) -> Path | None:
     return None
 
 
-def renderer_maker(settings: Settings, adapters: Sequence[AdapterUse]) -> Callable[[], Renderer[Any]]:
+def renderer_maker(
+    settings: Settings, adapters: Sequence[AdapterUse]
+) -> Callable[[], Renderer[Any]]:
     """What the render process calls; it can be pickled. Raises InvalidModel."""
     if settings.model == FAKE:
         return _fake

@@ -78,13 +78,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load_config(self) -> None:
         for name, value in gunicorn_options(self._max_queue, self._listener_fd).items():
             self.cfg.set(name, value)
-        self.cfg.set("post_worker_init", self._start)
+        self.cfg.set("post_worker_init", self._announce)
 
     def load(self) -> WSGIApplication:
+        self.application.start()  # before flask is imported: the model's load is the longer way
         from imagegen.web.app import create_app
 
         return create_app(self.application)
 
-    def _start(self, worker: Worker) -> None:
-        self.application.start()
+    def _announce(self, worker: Worker) -> None:
         _log.info("imagegen is at %s", self._url)

@@ -36,7 +36,8 @@ def picture_response(data: bytes, content_type: str, cache_control: str) -> Resp
     response = Response(data, content_type=content_type)
     response.set_etag(hashlib.sha256(data).hexdigest())
     response.headers["Cache-Control"] = cache_control
-    return response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    return response
 
 
 def _picture(storage: Storage, path: str) -> StoredObject:

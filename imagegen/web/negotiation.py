@@ -14,7 +14,7 @@ _FORMATS = {output_format.content_type: output_format for output_format in Outpu
 
 
 def json_body(request: Request) -> bytes:
-    """The body's bytes. Raises BodyTooLarge, and UnsupportedMediaType unless it is JSON in UTF-8."""
+    """The body, if it is JSON in UTF-8. Raises UnsupportedMediaType and BodyTooLarge."""
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != _JSON or charset not in ("utf-8", "utf8", "us-ascii"):
         said = request.headers.get("Content-Type", "nothing")
