@@ -214,7 +214,11 @@ class AdapterBank:
         }
 
     def _read(self, use: AdapterUse, names: Mapping[str, frozenset[str]]) -> ParsedAdapter:
-        targets = parse_targets(read_header(use.path), names)
+        header = read_header(use.path)
+        try:
+            targets = parse_targets(header, names)
+        except InvalidAdapter as error:
+            raise InvalidAdapter(f"{use.path}: {error}") from None
         alphas = declared_alphas(use.path, targets)
         data = use.path.read_bytes()
         if hashlib.sha256(data).hexdigest() != use.sha256.removeprefix("sha256:"):

@@ -44,7 +44,7 @@ def fetch_model(model: str, cache: Path) -> Path:
     if model.startswith("gs://"):
         return _from_bucket(model, cache)
     folder = Path(model)
-    if folder.is_dir():
+    if model and folder.is_dir():
         return folder
     if _HUB_ID.fullmatch(model) and not model.startswith("."):
         return _from_hub(model)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
+from imagegen.diffusion.pixels import Glance, to_picture
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import InvalidSettings, RenderFailed
 from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
     from imagegen.diffusion.families.sd import Conditioning, StableDiffusion
     from imagegen.diffusion.schedulers import StepRule
+
+T = TypeVar("T")
 
 CACHE = Path("~/.cache/imagegen/models")
 
@@ -73,7 +75,7 @@ class DiffusersRenderer:
         self._adapter_slots = adapter_slots
         self._family: StableDiffusion
         self._bank: AdapterBank
-        self._colours: Tensor  # [channels + 1, 3]: a linear look at latents
+        self._glance: Glance
 
     def load(self, phase: Phase) -> ModelInfo:
         """Raises InvalidModel, InvalidAdapter or InvalidSettings, each saying what to mend."""
@@ -93,8 +95,9 @@ class DiffusersRenderer:
             phase("adapters")
             slots = min(self._adapter_slots, max(1, len(self._brands)))
             self._bank = AdapterBank(family.components, self._brands, slots)
-            phase("colours")
-            self._colours = _fit_colours(family, device, dtype)
+            phase("warm-up")
+            like = torch.empty(0, device=device, dtype=dtype)
+            self._glance = Glance(family.decode, family.latent_shape(8, 8)[1], like)
         return ModelInfo(
             name=self._name,
             sha256=digest.result(),
@@ -120,9 +123,8 @@ class DiffusersRenderer:
             )
         guided = family.is_guided(spec.guidance_scale)
         texts = [spec.negative_prompt, spec.prompt] if guided else [spec.prompt]
-        with _memory_errors():
-            self._bank.select([spec.adapters] * len(texts))
-            condition = family.condition(texts, spec.guidance_scale)
+        self._bank.select([spec.adapters] * len(texts))
+        condition = _fitting(lambda: family.condition(texts, spec.guidance_scale))
         rule = family.step_rule(spec.scheduler, spec.num_inference_steps)
         generator = torch.Generator("cpu").manual_seed(spec.seed)
         shape = family.latent_shape(spec.width, spec.height)
@@ -143,15 +145,10 @@ class DiffusersRenderer:
         rows = [each.row_count for each in pictures]
         latents = torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)])
         now = torch.stack([each.rule.timesteps[each.step_index].float() for each in pictures])
-        with _memory_errors():
-            self._bank.select(
-                [each.spec.adapters for each in pictures for _ in range(each.row_count)]
-            )
-            prediction = self._family.denoise(
-                latents,
-                now.repeat_interleave(torch.tensor(rows)),
-                [each.condition for each in pictures],
-            )
+        timesteps = now.repeat_interleave(torch.tensor(rows))
+        conditions = [each.condition for each in pictures]
+        self._bank.select([each.spec.adapters for each in pictures for _ in range(each.row_count)])
+        prediction = _fitting(lambda: self._family.denoise(latents, timesteps, conditions))
         for each, x, own in zip(pictures, seen, torch.split(prediction, rows), strict=True):
             _advance(each, x, own)
 
@@ -161,14 +158,13 @@ class DiffusersRenderer:
         return [self._finish_one(each) for each in pictures]
 
     def _finish_one(self, picture: PictureInFlight) -> Picture:
-        with _memory_errors():
-            decoded = self._family.decode(picture.latents)
+        decoded = _fitting(lambda: self._family.decode(picture.latents))
         if not bool(decoded.isfinite().all()):
             raise RenderFailed(
                 f"seed {picture.spec.seed} of {picture.spec.brand} came out with values that are"
                 " not finite numbers; try another seed or scheduler, or IMAGEGEN_DTYPE=float32"
             )
-        return _to_picture(decoded)
+        return to_picture(decoded)
 
     @torch.inference_mode()
     def preview(self, picture: PictureInFlight) -> Picture:
@@ -177,7 +173,7 @@ class DiffusersRenderer:
             foreseen = picture.latents / picture.rule.init_noise_sigma
         else:
             foreseen = picture.rule.clean_estimate(*picture.last_seen, picture.step_index - 1)
-        return _to_picture(_with_one(foreseen[0]) @ self._colours)
+        return self._glance.look(foreseen[0])
 
 
 def _advance(picture: PictureInFlight, seen: Tensor, prediction: Tensor) -> None:
@@ -206,33 +202,6 @@ def _truncations(family: StableDiffusion, spec: RenderSpec, guided: bool) -> Ite
             yield f"{name} is longer than the text encoder reads; left out: {lost}"
 
 
-def _to_picture(pixels: Tensor) -> Picture:
-    """[height, width, 3] of about -1 … 1 to 8 bits, rounded as VaeImageProcessor rounds."""
-    height, width, _ = pixels.shape
-    levels = (pixels * 0.5 + 0.5).clamp(0, 1).float().mul(255).round().to(torch.uint8)
-    return Picture(levels.contiguous().cpu().numpy().tobytes(), width, height)
-
-
-def _fit_colours(family: StableDiffusion, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The linear map from latents to colours that fits the autoencoder best, [channels + 1, 3].
-
-    Least squares over the cells of a decoded patchwork of 16 random latent colours.
-    """
-    channels = family.unet.config.in_channels
-    patches = torch.randn(1, channels, 4, 4, generator=torch.Generator("cpu").manual_seed(0))
-    patchwork = patches.repeat_interleave(4, 2).repeat_interleave(4, 3).to(device, dtype)
-    decoded = family.decode(patchwork).float().permute(2, 0, 1)
-    colours = torch.nn.functional.avg_pool2d(decoded, family.px_per_latent).permute(1, 2, 0)
-    inputs = _with_one(patchwork[0].float()).reshape(-1, channels + 1)
-    solution: Tensor = torch.linalg.lstsq(inputs.cpu(), colours.reshape(-1, 3).cpu()).solution
-    return solution.to(device, dtype)
-
-
-def _with_one(latents: Tensor) -> Tensor:
-    """[channels, h, w] to [h, w, channels + 1], the last being 1."""
-    return torch.nn.functional.pad(latents.permute(1, 2, 0), (0, 1), value=1.0)
-
-
 def _choose_device(name: str) -> torch.device:
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
@@ -251,17 +220,14 @@ def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return {"float16": torch.float16, "float32": torch.float32}[name]
 
 
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turns running out of device memory into MemoryError.
+def _fitting(call: Callable[[], T]) -> T:
+    """Calls; turns running out of device memory into MemoryError.
 
     Raised after the `except` ends: its traceback would hold the tensors that filled the device.
     """
-    full = None
     try:
-        yield
+        return call()
     except torch.OutOfMemoryError as error:
-        full = str(error)
-    if full is not None:
-        torch.cuda.empty_cache()
-        raise MemoryError(full)
+        reason = str(error)
+    torch.cuda.empty_cache()
+    raise MemoryError(reason)

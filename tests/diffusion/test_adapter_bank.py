@@ -1,0 +1,210 @@
+"""AdapterBank: what it adds per row, what it keeps where, and which files it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_models import use
+from torch import nn
+
+from imagegen.diffusion.adapters import AdapterBank
+from imagegen.errors import InvalidAdapter
+from imagegen.generation import AdapterUse
+
+pytestmark = pytest.mark.torch
+
+
+class Net(nn.Module):
+    """One of each kind of layer a LoRA may change, and one it may not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(5, 6)
+        self.point = nn.Conv2d(4, 3, 1)
+        self.strided = nn.Conv2d(4, 3, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(5)
+        self.requires_grad_(requires_grad=False)
+
+
+SHAPES = {"linear": ((5,), 6), "point": ((4, 1, 1), 3), "strided": ((4, 3, 3), 3)}
+Tensors = dict[str, torch.Tensor]
+
+
+def tensors_of(seed: int, rank: int, *layers: str) -> Tensors:
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for layer in layers or SHAPES:
+        inputs, outputs = SHAPES[layer]
+        kernel = (1,) * (len(inputs) - 1)
+        down = torch.randn(rank, *inputs, generator=generator)
+        up = torch.randn(outputs, rank, *kernel, generator=generator)
+        tensors[f"unet.{layer}.lora_A.weight"], tensors[f"unet.{layer}.lora_B.weight"] = down, up
+    return tensors
+
+
+def saved(path: Path, tensors: Tensors, weight: float = 1.0) -> AdapterUse:
+    save_file(tensors, path)
+    return use(path, weight)
+
+
+def merged(layer: nn.Module, tensors: Tensors, name: str, scale: float) -> torch.Tensor:
+    """The layer's weight with the LoRA written into it, as fusing would."""
+    down = tensors[f"unet.{name}.lora_A.weight"]
+    up = tensors[f"unet.{name}.lora_B.weight"]
+    change = up.flatten(1) @ down.flatten(1)
+    return layer.weight + scale * change.view_as(layer.weight)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_each_row_gets_its_own_lora(tmp_path: Path, channels_last: bool) -> None:
+    net = Net()
+    one, two = tensors_of(1, 2), tensors_of(2, 7)
+    adapters = [saved(tmp_path / "1.safetensors", one), saved(tmp_path / "2.safetensors", two)]
+    bank = AdapterBank({"unet": net}, [(each,) for each in adapters], 2)
+    weak = AdapterUse(adapters[1].path, adapters[1].sha256, -0.5)
+    bank.select([(adapters[0],), (), (weak,)])
+    flat, tokens, image = torch.randn(3, 5), torch.randn(3, 9, 5), torch.randn(3, 4, 6, 8)
+    if channels_last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    wanted = [(one, 1.0), (one, 0.0), (two, -0.5)]
+    for name, inputs in (
+        ("linear", flat), ("linear", tokens), ("point", image), ("strided", image),
+    ):  # fmt: skip
+        layer = getattr(net, name)
+        drawn = layer(inputs)
+        for row, (tensors, scale) in enumerate(wanted):
+            fused = Net()
+            getattr(fused, name).weight.copy_(merged(layer, tensors, name, scale))
+            assert torch.allclose(
+                drawn[row : row + 1], getattr(fused, name)(inputs[row : row + 1]), atol=1e-4
+            )
+
+
+def test_a_row_without_lora_is_untouched_to_the_bit(tmp_path: Path) -> None:
+    net, plain = Net(), Net()
+    adapter = saved(tmp_path / "1.safetensors", tensors_of(1, 2))
+    bank = AdapterBank({"unet": net}, [(adapter,)], 1)
+    inputs = torch.randn(2, 5)
+    bank.select([(adapter,), (adapter,)])
+    assert not torch.equal(net.linear(inputs), plain.linear(inputs))
+    bank.select([(), ()])
+    assert torch.equal(net.linear(inputs), plain.linear(inputs))
+
+
+def test_layers_no_lora_changes_cost_nothing(tmp_path: Path) -> None:
+    net = Net()
+    AdapterBank({"unet": net}, [(saved(tmp_path / "1.safetensors", tensors_of(1, 2, "point")),)], 1)
+    hooked = [name for name, module in net.named_modules() if module._forward_hooks]
+    assert hooked == ["point"]
+    bare = Net()
+    AdapterBank({"unet": bare}, [], 1).select([()])
+    assert not any(module._forward_hooks for module in bare.modules())
+
+
+def test_a_refilled_slot_forgets_its_last_tenant(tmp_path: Path) -> None:
+    """The second LoRA has a smaller rank and leaves out a layer of the first."""
+    net, plain = Net(), Net()
+    first = saved(tmp_path / "1.safetensors", tensors_of(1, 8))
+    small = tensors_of(2, 2, "linear")
+    second = saved(tmp_path / "2.safetensors", small)
+    bank = AdapterBank({"unet": net}, [(first,), (second,)], capacity=1)
+    image, inputs = torch.randn(1, 4, 6, 8), torch.randn(1, 5)
+    bank.select([(first,)])
+    bank.select([(second,)])
+    assert torch.equal(net.strided(image), plain.strided(image))
+    plain.linear.weight.copy_(merged(plain.linear, small, "linear", 1.0))
+    assert torch.allclose(net.linear(inputs), plain.linear(inputs), atol=1e-5)
+
+
+def test_the_least_recently_used_brand_leaves_first(tmp_path: Path) -> None:
+    brands = [(saved(tmp_path / f"{seed}.safetensors", tensors_of(seed, 2)),) for seed in range(4)]
+    bank = AdapterBank({"unet": Net()}, brands, capacity=3)
+    for brand in (0, 1, 2, 0, 3):
+        bank.select([brands[brand]])
+    resident = [mix[0][0] for mix in bank._resident]
+    assert resident == [brands[brand][0].sha256 for brand in (2, 0, 3)]
+
+
+def test_a_step_keeps_the_brands_it_needs_whatever_their_age(tmp_path: Path) -> None:
+    brands = [(saved(tmp_path / f"{seed}.safetensors", tensors_of(seed, 2)),) for seed in range(3)]
+    bank = AdapterBank({"unet": Net()}, brands, capacity=2)
+    for brand in (0, 1):
+        bank.select([brands[brand]])
+    bank.select([brands[2], brands[0]])
+    assert {mix[0][0] for mix in bank._resident} == {brands[0][0].sha256, brands[2][0].sha256}
+    with pytest.raises(MemoryError):
+        bank.select(brands)
+
+
+def test_loras_of_one_brand_share_a_slot_at_any_strength(tmp_path: Path) -> None:
+    net, plain = Net(), Net()
+    one, two = tensors_of(1, 2), tensors_of(2, 3, "linear")
+    first = saved(tmp_path / "1.safetensors", one, 0.6)
+    second = saved(tmp_path / "2.safetensors", two, 0.2)
+    bank = AdapterBank({"unet": net}, [(first, second)], capacity=1)
+    inputs = torch.randn(1, 5)
+    for strength in (1.0, 0.3):
+        mix = tuple(
+            AdapterUse(each.path, each.sha256, each.weight * strength) for each in (first, second)
+        )
+        bank.select([mix])
+        weight = merged(plain.linear, one, "linear", 0.6 * strength)
+        weight = weight + merged(plain.linear, two, "linear", 0.2 * strength) - plain.linear.weight
+        fused = nn.functional.linear(inputs, weight, plain.linear.bias)
+        assert torch.allclose(net.linear(inputs), fused, atol=1e-4)
+    assert len(bank._resident) == 1
+
+
+def test_a_mix_nobody_announced_still_fits(tmp_path: Path) -> None:
+    one, two = tensors_of(1, 2, "linear"), tensors_of(2, 3, "linear")
+    first = saved(tmp_path / "1.safetensors", one)
+    second = saved(tmp_path / "2.safetensors", two)
+    net, plain = Net(), Net()
+    bank = AdapterBank({"unet": net}, [(first,), (second,)], capacity=2)
+    inputs = torch.randn(2, 5)
+    bank.select([(first, second), (first,)])
+    alone = nn.functional.linear(inputs[1:], merged(plain.linear, one, "linear", 1.0))
+    both = merged(plain.linear, one, "linear", 1.0) + merged(plain.linear, two, "linear", 1.0)
+    both = nn.functional.linear(inputs[:1], both - plain.linear.weight)
+    wanted = torch.cat([both, alone]) + plain.linear.bias
+    assert torch.allclose(net.linear(inputs), wanted, atol=1e-4)
+
+
+def bad_files() -> dict[str, tuple[Tensors, str]]:
+    good = tensors_of(1, 2, "linear")
+    down, up = "unet.linear.lora_A.weight", "unet.linear.lora_B.weight"
+    return {
+        "elsewhere": (
+            good | {"unet.nowhere.lora_A.weight": torch.ones(2, 5)},
+            r"unet\.nowhere\.lora_A\.weight",
+        ),
+        "half": ({down: good[down]}, "partner"),
+        "zero": (good | {up: torch.zeros(6, 2)}, "changes nothing"),
+        "nan": (good | {down: torch.full((2, 5), float("nan"))}, "not finite"),
+        "shape": (good | {down: torch.ones(2, 4)}, "another architecture"),
+        "norm": (
+            {"unet.norm.lora_A.weight": torch.ones(2, 5),
+             "unet.norm.lora_B.weight": torch.ones(5, 2)},
+            "LayerNorm",
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", list(bad_files()))
+def test_a_lora_that_would_not_work_is_refused_by_name(tmp_path: Path, fault: str) -> None:
+    tensors, words = bad_files()[fault]
+    adapter = saved(tmp_path / "sick.safetensors", tensors)
+    with pytest.raises(InvalidAdapter, match=words) as caught:
+        AdapterBank({"unet": Net()}, [(adapter,)], 1)
+    assert "sick.safetensors" in str(caught.value)
+
+
+def test_a_file_that_changed_since_the_presets_were_read_is_refused(tmp_path: Path) -> None:
+    adapter = saved(tmp_path / "x.safetensors", tensors_of(1, 2))
+    saved(tmp_path / "x.safetensors", tensors_of(2, 2))
+    with pytest.raises(InvalidAdapter, match=r"x\.safetensors has changed"):
+        AdapterBank({"unet": Net()}, [(adapter,)], 1)

@@ -1,0 +1,125 @@
+"""Where a model comes from, and what is said of one that cannot be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from imagegen.diffusion.families import load_family
+from imagegen.diffusion.loading import WeightsDigest, fetch_model
+from imagegen.errors import InvalidModel, InvalidSettings
+
+pytestmark = pytest.mark.torch
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copy(tmp_path: Path, model_folder: Callable[..., Path]) -> Path:
+    shutil.copytree(model_folder(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def load(folder: Path) -> None:
+    load_family(folder, torch.device("cpu"), torch.float32)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert fetch_model(str(tmp_path), tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("model", ["no-such-folder", "/no/such/folder", "./owner/name", ""])
+def test_what_is_neither_folder_nor_id_is_refused(tmp_path: Path, model: str) -> None:
+    with pytest.raises(InvalidModel, match="no such folder"):
+        fetch_model(model, tmp_path)
+
+
+def test_a_hub_id_is_looked_up_and_its_absence_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match="the Hub did not give 'somebody/nothing-here'"):
+        fetch_model("somebody/nothing-here", tmp_path)
+
+
+def test_a_bucket_is_asked_once(tmp_path: Path) -> None:
+    """The second time it lies in the cache, under a name of its URL's alone."""
+    url = "gs://models/tiny/1"
+    kept = tmp_path / hashlib.sha256(url.encode()).hexdigest()[:32]
+    kept.mkdir()
+    assert fetch_model(url, tmp_path) == kept
+
+
+def test_a_bucket_url_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings):
+        fetch_model("gs://", tmp_path)
+
+
+def test_another_architecture_is_refused_by_name(copy: Path) -> None:
+    edit(copy / "model_index.json", _class_name="FluxPipeline")
+    with pytest.raises(InvalidModel, match="FluxPipeline"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["model_index.json", "unet/config.json", UNET, "vae", "text_encoder", "tokenizer",
+     "scheduler/scheduler_config.json"],
+)  # fmt: skip
+def test_a_missing_part_is_named(copy: Path, missing: str) -> None:
+    path = copy / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    with pytest.raises(InvalidModel, match=missing.split("/", maxsplit=1)[0]):
+        load(copy)
+
+
+def test_a_truncated_file_is_named(copy: Path) -> None:
+    data = (copy / UNET).read_bytes()
+    (copy / UNET).write_bytes(data[: len(data) // 2])
+    with pytest.raises(InvalidModel, match="unet cannot be loaded"):
+        load(copy)
+
+
+def test_missing_weights_are_not_made_up(copy: Path) -> None:
+    weights = load_file(copy / UNET)
+    del weights["mid_block.attentions.0.proj_in.weight"]
+    save_file(weights, copy / UNET, metadata={"format": "pt"})
+    with pytest.raises(InvalidModel, match=r"lacks 1 weights, such as mid_block"):
+        load(copy)
+
+
+def test_a_model_for_other_inputs_is_refused(copy: Path) -> None:
+    edit(copy / "vae" / "config.json", latent_channels=8)
+    with pytest.raises(InvalidModel):
+        load(copy)
+
+
+def test_a_folder_with_only_half_precision_files_loads(copy: Path) -> None:
+    for part, name in (
+        ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):  # fmt: skip
+        path = copy / part / f"{name}.safetensors"
+        half = {key: value.half() for key, value in load_file(path).items()}
+        save_file(half, copy / part / f"{name}.fp16.safetensors", metadata={"format": "pt"})
+        path.unlink()
+    family = load_family(copy, torch.device("cpu"), torch.float32)
+    assert family.unet.dtype is torch.float32
+
+
+def test_the_digest_covers_names_and_contents(copy: Path) -> None:
+    before = WeightsDigest(copy).result()
+    assert WeightsDigest(copy).result() == before
+    (copy / UNET).rename(copy / "unet" / "renamed.safetensors")
+    assert WeightsDigest(copy).result() != before

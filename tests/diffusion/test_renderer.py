@@ -1,0 +1,230 @@
+"""DiffusersRenderer beyond parity: what it says of the model, and how single pictures fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import TEXT_TARGETS, draw, make_spec, use
+
+from imagegen.diffusion.renderer import DiffusersRenderer
+from imagegen.errors import InvalidSettings, RenderFailed
+from imagegen.generation import AdapterUse, ModelInfo, Scheduler
+
+pytestmark = pytest.mark.torch
+
+
+def load(
+    folder: Path, *adapters: AdapterUse, **options: str
+) -> tuple[DiffusersRenderer, ModelInfo]:
+    renderer = DiffusersRenderer(str(folder), adapters, **({"device": "cpu"} | options))
+    return renderer, renderer.load(lambda _: None)
+
+
+def test_load_says_what_the_model_is(model_folder: Callable[..., Path]) -> None:
+    phases: list[str] = []
+    renderer = DiffusersRenderer(str(model_folder()), [], "cpu", "auto", name="tiny")
+    info = renderer.load(phases.append)
+    assert phases == ["model", "import", "weights", "adapters", "warm-up"]
+    assert (info.name, info.family, info.device, info.dtype) == ("tiny", "sd", "cpu", "float32")
+    assert (info.native_px, info.min_px, info.max_px) == (64, 32, 128)
+    assert info.schedulers == tuple(Scheduler)
+    assert len(info.sha256) == 64
+
+
+def test_the_digest_changes_with_a_weight(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model_folder(), copy)
+    before = load(copy)[1].sha256
+    assert load(model_folder())[1].sha256 == before
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert load(copy)[1].sha256 != before
+
+
+def test_device_cuda_without_one_is_the_operators_mistake(
+    model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InvalidSettings, match="no CUDA device"):
+        load(model_folder(), device="cuda")
+
+
+def test_half_precision_renders(model_folder: Callable[..., Path]) -> None:
+    renderer, info = load(model_folder(), dtype="float16")
+    assert info.dtype == "float16"
+    half = np.frombuffer(draw(renderer, make_spec())[0], np.uint8).astype(int)
+    whole = np.frombuffer(draw(load(model_folder())[0], make_spec())[0], np.uint8).astype(int)
+    assert np.abs(half - whole).mean() < 2
+
+
+def test_the_autoencoder_is_upcast_only_where_its_file_says_so(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    for says, dtype in ((True, torch.float32), (False, torch.float16), (None, torch.float16)):
+        copy = tmp_path / str(says)
+        shutil.copytree(model_folder(), copy)
+        config = json.loads((copy / "vae" / "config.json").read_text())
+        config.pop("force_upcast")
+        if says is not None:
+            config["force_upcast"] = says
+        (copy / "vae" / "config.json").write_text(json.dumps(config))
+        renderer, _ = load(copy, dtype="float16")
+        assert renderer._family.vae.dtype is dtype
+        draw(renderer, make_spec(num_inference_steps=1))
+
+
+def test_a_picture_that_is_not_finite_fails_alone(renderer: DiffusersRenderer) -> None:
+    sick, well = (renderer.begin(make_spec(num_inference_steps=1, seed=seed)) for seed in (1, 2))
+    sick.latents = sick.latents * float("nan")
+    renderer.step([sick, well])
+    with pytest.raises(RenderFailed, match=r"seed 1 of aurora .* not finite"):
+        renderer.finish([sick, well])
+    [picture] = renderer.finish([well])
+    [alone] = draw(renderer, make_spec(num_inference_steps=1, seed=2))
+    mine, its = (np.frombuffer(pixels, np.uint8).astype(int) for pixels in (picture.pixels, alone))
+    assert np.abs(mine - its).max() <= 1
+
+
+def test_nan_weights_never_become_a_picture(model_folder: Callable[..., Path]) -> None:
+    renderer, _ = load(model_folder())
+    with torch.inference_mode():
+        renderer._family.unet.conv_out.weight.fill_(float("nan"))
+    with pytest.raises(RenderFailed, match="not finite"):
+        draw(renderer, make_spec())
+
+
+def test_out_of_memory_leaves_the_picture_as_it_was(model_folder: Callable[..., Path]) -> None:
+    renderer, _ = load(model_folder())
+    picture = renderer.begin(make_spec(scheduler=Scheduler.EULER_A))
+    renderer.step([picture])
+
+    def overflow(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = renderer._family.unet.conv_out.register_forward_pre_hook(overflow)
+    with pytest.raises(MemoryError, match="CUDA out of memory") as caught:
+        renderer.step([picture])
+    assert caught.value.__context__ is None, "its traceback would keep the tensors alive"
+    handle.remove()
+    while picture.step_index < picture.step_count:
+        renderer.step([picture])
+    undisturbed = draw(renderer, make_spec(scheduler=Scheduler.EULER_A))
+    assert renderer.finish([picture])[0].pixels == undisturbed[0]
+
+
+def test_an_adapter_unknown_at_the_start_is_refused_by_name(
+    model_folder: Callable[..., Path], loras: dict[str, AdapterUse]
+) -> None:
+    renderer, _ = load(model_folder(), loras["aurora"])
+    with pytest.raises(RenderFailed, match=r"pop\.safetensors"):
+        renderer.begin(make_spec(adapters=(loras["pop"],)))
+
+
+def test_a_size_between_latents_is_refused(renderer: DiffusersRenderer) -> None:
+    with pytest.raises(RenderFailed, match="60 x 64"):
+        renderer.begin(make_spec(width=60))
+
+
+def test_words_past_the_text_encoder_are_named(renderer: DiffusersRenderer) -> None:
+    # the tiny tokenizer has a token a letter: 75 of them are read
+    fits = "x" * 70 + " mug a"
+    assert len(fits.replace(" ", "")) == 74
+    assert renderer.begin(make_spec(prompt=fits + "b")).warnings == ()
+    [warning] = renderer.begin(make_spec(prompt=fits + "bcd on  Grün sand")).warnings
+    assert warning == ("prompt is longer than the text encoder reads; left out: abcd on  Grün sand")
+    long_negative = make_spec(negative_prompt="y " * 80)
+    assert "negative_prompt" in renderer.begin(long_negative).warnings[0]
+    unguided = make_spec(negative_prompt="y " * 80, guidance_scale=1.0)
+    assert renderer.begin(unguided).warnings == (), "it is not read at all"
+
+
+def test_a_preview_foresees_the_picture(model_folder: Callable[..., Path]) -> None:
+    renderer, _ = load(model_folder())
+    picture = renderer.begin(make_spec(scheduler=Scheduler.EULER, width=96))
+    before = renderer.preview(picture)
+    assert (before.width, before.height, len(before.pixels)) == (12, 8, 12 * 8 * 3)
+    renderer.step([picture])
+    assert renderer.preview(picture) != before
+
+
+@pytest.mark.parametrize("scheduler", Scheduler)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_last_preview_looks_at_the_finished_latents(
+    model_folder: Callable[..., Path], prediction_type: str, scheduler: Scheduler
+) -> None:
+    renderer, _ = load(model_folder(prediction_type=prediction_type))
+    picture = renderer.begin(make_spec(scheduler=scheduler, num_inference_steps=12))
+    while picture.step_index < picture.step_count:
+        renderer.step([picture])
+    foreseen = np.frombuffer(renderer.preview(picture).pixels, np.uint8).astype(int)
+    final = np.frombuffer(renderer._glance.look(picture.latents[0]).pixels, np.uint8).astype(int)
+    assert np.abs(foreseen - final).mean() < 12
+
+
+def test_a_glance_is_exact_for_a_linear_autoencoder() -> None:
+    from imagegen.diffusion.pixels import Glance
+
+    mixing = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)) * 0.2
+
+    def decode(latents: torch.Tensor) -> torch.Tensor:
+        big = latents[0].repeat_interleave(8, 1).repeat_interleave(8, 2)
+        return big.permute(1, 2, 0) @ mixing + 0.1
+
+    latents = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(2))
+    picture = Glance(decode, 4, torch.empty(0)).look(latents)
+    truth = (latents.permute(1, 2, 0) @ mixing + 0.1) / 2 + 0.5
+    drawn = torch.frombuffer(bytearray(picture.pixels), dtype=torch.uint8).view(5, 6, 3) / 255
+    assert (drawn - truth.clamp(0, 1)).abs().max() < 0.51 / 255 + 1e-5
+
+
+def test_lora_in_the_text_encoder_alone_is_applied(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    from safetensors.torch import save_file
+    from tiny_models import lora_tensors
+
+    tensors = {}
+    for name, (down, up) in lora_tensors(seed=6, rank=4).items():
+        if name.startswith("text_encoder.") and name.partition(".")[2] in TEXT_TARGETS:
+            tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"] = down, up
+    save_file(tensors, tmp_path / "words.safetensors")
+    adapter = use(tmp_path / "words.safetensors")
+    renderer, _ = load(model_folder(), adapter)
+    assert draw(renderer, make_spec(adapters=(adapter,))) != draw(renderer, make_spec())
+
+
+def test_nothing_but_us_speaks(model_folder: Callable[..., Path]) -> None:
+    """From import to picture in a fresh process: no warning, no progress bar, no advice."""
+    program = """
+import sys
+from tiny_models import draw, make_spec
+from imagegen.diffusion.renderer import DiffusersRenderer
+renderer = DiffusersRenderer(sys.argv[1], [], "cpu", "auto")
+renderer.load(lambda phase: None)
+draw(renderer, make_spec(prompt="mug " * 200, num_inference_steps=1))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(model_folder())],
+        capture_output=True, text=True, timeout=120, cwd=Path(__file__).parent, check=False,
+        env=_environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    root = Path(__file__).parents[2]
+    return os.environ | {"PYTHONPATH": f"{root}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
