@@ -27,7 +27,8 @@
         ├── InvalidAdapter            invalid_adapter
         ├── InvalidModel              invalid_model
         ├── InvalidScript             invalid_script        a prompt script, as a whole
-        └── OutputInUse               output_in_use         another batch writes to this folder
+        ├── OutputInUse               output_in_use         another batch writes to this folder
+        └── InvalidTraining           invalid_training      pictures that no LoRA can learn from
 """
 
 from __future__ import annotations
@@ -183,3 +184,7 @@ class InvalidScript(OperatorError):
 
 class OutputInUse(OperatorError):
     code = "output_in_use"
+
+
+class InvalidTraining(OperatorError):
+    code = "invalid_training"
