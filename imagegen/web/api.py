@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Request, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import UnknownImage
@@ -44,6 +45,7 @@ def api_blueprint(
 
     @api.post("/generate")
     def generate() -> ResponseReturnValue:
+        root = _root(request)  # a Host that is none is refused before anything is rendered
         asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
         files: list[bytes] = []
         generation = service.generate(
@@ -52,7 +54,7 @@ def api_blueprint(
             wanted=still_there(request),
             on_image=lambda _image, data: files.append(data),
         )
-        generation = _with_absolute_links(generation, request.url_root)
+        generation = _with_absolute_links(generation, root)
         if as_picture:
             return _picture(generation, generation.images[0], files[0])
         return Response(generation.model_dump_json(), mimetype="application/json")
@@ -60,11 +62,11 @@ def api_blueprint(
     @api.get("/brands")
     def brands() -> ResponseReturnValue:
         model = engine.status().model
-        return jsonify(brands=[_brand(preset, model, request.url_root) for preset in catalog])
+        return jsonify(brands=[_brand(preset, model, _root(request)) for preset in catalog])
 
     @api.get("/brands/<brand>")
     def brand(brand: str) -> ResponseReturnValue:
-        return jsonify(_brand(catalog.get(brand), engine.status().model, request.url_root))
+        return jsonify(_brand(catalog.get(brand), engine.status().model, _root(request)))
 
     @api.get("/brands/<brand>/cover")
     def cover(brand: str) -> ResponseReturnValue:
@@ -79,6 +81,13 @@ def api_blueprint(
         return jsonify(_capabilities(catalog, engine.status().model))
 
     return api
+
+
+def _root(request: Request) -> str:
+    """What the caller calls this service, with which links become absolute."""
+    if not request.host:
+        raise BadRequest("the Host header does not name a host")
+    return request.url_root
 
 
 def _brand(preset: BrandPreset, model: ModelInfo | None, root: str) -> dict[str, Any]:

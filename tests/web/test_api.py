@@ -42,6 +42,12 @@ def test_links_are_https_behind_a_front_end_that_ends_tls(client: FlaskClient) -
     assert image["url"].startswith("https://pictures.example/images/")
 
 
+@pytest.mark.parametrize("host", ["evil<>", "a b", "a/b", "x" * 300])
+def test_a_host_that_is_none_is_refused(client: FlaskClient, host: str) -> None:
+    response = client.post("/generate", json=BODY, headers={"Host": host})
+    assert (response.status_code, response.get_json()["code"]) == (400, "bad_request")
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
