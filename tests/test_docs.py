@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
+from sample_brands import write_brands
 
+from imagegen import errors
+from imagegen.bootstrap import build
 from imagegen.generation import GenerationRequest
 from imagegen.settings import PREFIX, Settings
+from imagegen.web.app import create_app
+from imagegen.web.errors import STATUS
 
 HEADER = "| setting | default | values | meaning |\n|---|---|---|---|\n"
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
@@ -59,6 +64,37 @@ def test_the_api_page_names_every_field_of_a_request(repository: Path) -> None:
     page = (repository / "docs" / "api.md").read_text()
     missing = [name for name in GenerationRequest.model_fields if f"| `{name}` |" not in page]
     assert not missing, "rows of the table in docs/api.md"
+
+
+def test_the_api_page_names_every_answer_to_a_failure(repository: Path) -> None:
+    """The rows of the errors table are `web/errors.py`'s, but for what no caller reads."""
+    page = (repository / "docs" / "api.md").read_text()
+    said = {code: int(status) for status, code in re.findall(r"\| (\d{3}) \| `(\w+)` \|", page)}
+    unread = {
+        errors.Cancelled,
+        errors.ObjectExists,
+        errors.ServiceUnreachable,
+        errors.OperatorError,
+    }
+    told = {kind.code: status for kind, status in STATUS.items() if kind not in unread}
+    assert said == told
+
+
+def test_the_api_page_names_every_route(repository: Path, tmp_path: Path) -> None:
+    brands = write_brands(tmp_path / "brands")
+    parts = build(Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}/output"))
+    rules = [rule for rule in create_app(parts).url_map.iter_rules() if rule.methods]
+    page = (repository / "docs" / "api.md").read_text()
+    named = set(re.findall(r"`((?:GET|POST) /\S*)`", page)) | set(
+        re.findall(r"^## ((?:GET|POST) /\S*)$", page, re.MULTILINE)
+    )
+    there = {
+        f"{method} {rule.rule.replace('<path:', '<')}"
+        for rule in rules
+        for method in {"GET", "POST"} & (rule.methods or set())
+        if not rule.endpoint.startswith(("static", "studio."))
+    }
+    assert named - {"GET /"} == there
 
 
 def test_every_make_target_that_is_named_exists(repository: Path) -> None:
