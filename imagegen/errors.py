@@ -1,34 +1,34 @@
 """Every failure a caller or an operator can meet. Each says what happened and what to do.
 
-    ImagegenError
-    ├── CallerError                 the request is at fault
-    │   ├── MalformedJson             malformed_json
-    │   ├── InvalidRequest            invalid_request       with one entry per field
-    │   ├── BannedTerm                banned_term
-    │   ├── Quarantined               quarantined
-    │   ├── UnknownBrand              unknown_brand
-    │   ├── UnknownImage              unknown_image
-    │   ├── BodyTooLarge              body_too_large
-    │   └── UnsupportedMediaType      unsupported_media_type
-    ├── Busy                        ask again after `retry_after_s`
-    │   ├── QueueFull                 queue_full
-    │   ├── ModelLoading              model_loading
-    │   ├── ModelFailed               model_failed
-    │   ├── Draining                  draining
-    │   ├── StorageUnavailable        storage_unavailable
-    │   └── ServiceUnreachable        service_unreachable   a client's: no answer at that address
-    ├── RenderFailed                render_failed         one picture's own failure
-    ├── DeadlineExceeded            deadline_exceeded
-    ├── Cancelled                   cancelled             the caller left or asked to stop
-    ├── ObjectExists                object_exists         create-once met an object of that name
-    └── OperatorError               the start stops: settings, presets, model
-        ├── InvalidSettings           invalid_settings
-        ├── InvalidPreset             invalid_preset
-        ├── InvalidAdapter            invalid_adapter
-        ├── InvalidModel              invalid_model
-        ├── InvalidScript             invalid_script        a prompt script, as a whole
-        ├── OutputInUse               output_in_use         another batch writes to this folder
-        └── InvalidTraining           invalid_training      pictures that no LoRA can learn from
+ImagegenError
+├── CallerError                 the request is at fault
+│   ├── MalformedJson             malformed_json
+│   ├── InvalidRequest            invalid_request       with one entry per field
+│   ├── BannedTerm                banned_term
+│   ├── Quarantined               quarantined
+│   ├── UnknownBrand              unknown_brand
+│   ├── UnknownImage              unknown_image
+│   ├── BodyTooLarge              body_too_large
+│   └── UnsupportedMediaType      unsupported_media_type
+├── Busy                        ask again after `retry_after_s`
+│   ├── QueueFull                 queue_full
+│   ├── ModelLoading              model_loading
+│   ├── ModelFailed               model_failed
+│   ├── Draining                  draining
+│   ├── StorageUnavailable        storage_unavailable
+│   └── ServiceUnreachable        service_unreachable   a client's: no answer at that address
+├── RenderFailed                render_failed         one picture's own failure
+├── DeadlineExceeded            deadline_exceeded
+├── Cancelled                   cancelled             the caller left or asked to stop
+├── ObjectExists                object_exists         create-once met an object of that name
+└── OperatorError               the start stops: settings, presets, model
+    ├── InvalidSettings           invalid_settings
+    ├── InvalidPreset             invalid_preset
+    ├── InvalidAdapter            invalid_adapter
+    ├── InvalidModel              invalid_model
+    ├── InvalidScript             invalid_script        a prompt script, as a whole
+    ├── OutputInUse               output_in_use         another batch writes to this folder
+    └── InvalidTraining           invalid_training      pictures that no LoRA can learn from
 """
 
 from __future__ import annotations

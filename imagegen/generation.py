@@ -1,4 +1,7 @@
-"""The words of the domain. A request's way: GenerationRequest -> [RenderSpec] -> [Rendering] -> Generation."""
+"""The words of the domain.
+
+A request's way: GenerationRequest -> [RenderSpec] -> [Rendering] -> Generation.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ BRAND_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class Scheduler(StrEnum):
-    """The schedulers a request may name; `diffusion/schedulers.py` maps each to a diffusers class."""
+    """The schedulers a request may name; `diffusion/schedulers.py` has a class for each."""
 
     DDIM = "ddim"
     DDPM = "ddpm"
@@ -75,32 +78,46 @@ class GenerationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    brand: str = Field(pattern=BRAND_PATTERN, description="A brand of the catalogue, see `GET /brands`.")
+    brand: str = Field(
+        pattern=BRAND_PATTERN, description="A brand of the catalogue, see `GET /brands`."
+    )
     prompt: Annotated[Text, AfterValidator(_not_empty)] = Field(
-        description="What the picture shows; 1 to 2,000 characters. The brand's template adds its own words."
+        description="What the picture shows; 1 to 2,000 characters. "
+        "The brand's template adds its own words."
     )
     negative_prompt: Text | None = Field(
         default=None, description="What the picture must not show; replaces the brand's."
     )
-    num_images: int = Field(default=1, ge=1, le=8, description="Pictures to make, each with its own seed.")
+    num_images: int = Field(
+        default=1, ge=1, le=8, description="Pictures to make, each with its own seed."
+    )
     format: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
-        description="A named format of the brand, or `square`, `portrait`, `story`, `landscape`, `banner`. Excludes `width` and `height`.",
+        description="A named format of the brand, or `square`, `portrait`, `story`, `landscape`, "
+        "`banner`. Excludes `width` and `height`.",
     )
-    width: Side | None = Field(default=None, description="Pixels, a multiple of 8 within the model's limits.")
-    height: Side | None = Field(default=None, description="Pixels, a multiple of 8 within the model's limits.")
-    num_inference_steps: int | None = Field(default=None, ge=1, le=100, description="Denoising steps.")
+    width: Side | None = Field(
+        default=None, description="Pixels, a multiple of 8 within the model's limits."
+    )
+    height: Side | None = Field(
+        default=None, description="Pixels, a multiple of 8 within the model's limits."
+    )
+    num_inference_steps: int | None = Field(
+        default=None, ge=1, le=100, description="Denoising steps."
+    )
     guidance_scale: float | None = Field(
         default=None, ge=0, le=30, allow_inf_nan=False,
         description="How strictly the picture follows the prompt; 1 and below switch guidance off.",
     )  # fmt: skip
     scheduler: Annotated[Scheduler, Field(strict=False)] | None = Field(
-        default=None, description="The denoising scheduler; those the model allows are in `GET /capabilities`."
+        default=None,
+        description="The denoising scheduler; those the model allows are in `GET /capabilities`.",
     )
     seed: int | None = Field(
         default=None, ge=0, le=MAX_SEED,
-        description="Picture i gets seed + i modulo 2^32. The same seed and request give the same picture.",
+        description="Picture i gets seed + i modulo 2^32. "
+        "The same seed and request give the same picture.",
     )  # fmt: skip
     adapter_scale: float | None = Field(
         default=None, ge=0, le=2, allow_inf_nan=False,
@@ -132,7 +149,7 @@ class GenerationRequest(BaseModel):
 
 @dataclass(frozen=True)
 class AdapterUse:
-    """One LoRA file and how strongly it counts (its preset weight times the request's adapter_scale)."""
+    """One LoRA file and its strength: the preset's weight times the request's adapter_scale."""
 
     path: Path
     sha256: str

@@ -1,4 +1,7 @@
-"""Settings: the only reader of the environment. Every name has the prefix IMAGEGEN_, except Cloud Run's PORT."""
+"""Settings: the only reader of the environment.
+
+Every name has the prefix IMAGEGEN_, except Cloud Run's PORT.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,13 @@ class Settings(BaseModel):
 
     model: str = Field(
         default="starter",
-        description="A folder in diffusers' layout, a Hub id, or `gs://…`; `starter` is the model that ships, `fake` draws gradients without a model.",
+        description="A folder in diffusers' layout, a Hub id, or `gs://…`; "
+        "`starter` is the model that ships, `fake` draws gradients without a model.",
     )
     presets: str = Field(default="brand_presets", description="The folder of brands.")
     storage: str = Field(
-        default="file:./output", description="Where pictures go: `file:FOLDER` or `gs://bucket/prefix`."
+        default="file:./output",
+        description="Where pictures go: `file:FOLDER` or `gs://bucket/prefix`.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="`auto` takes CUDA where there is one."
@@ -32,9 +37,14 @@ class Settings(BaseModel):
     dtype: Literal["auto", "float32", "float16"] = Field(
         default="auto", description="`auto`: float16 on CUDA, float32 on CPU."
     )
-    max_queue: int = Field(default=64, ge=1, le=10_000, description="Pictures that may wait; more get 429.")
+    max_queue: int = Field(
+        default=64, ge=1, le=10_000, description="Pictures that may wait; more get 429."
+    )
     deadline_s: float = Field(
-        default=300.0, gt=0, le=3_600, description="The longest a request may take unless it says less."
+        default=300.0,
+        gt=0,
+        le=3_600,
+        description="The longest a request may take unless it says less.",
     )
     urls: Literal["proxy", "signed"] = Field(
         default="proxy",
@@ -44,7 +54,9 @@ class Settings(BaseModel):
         default="text", description="Log lines for people, or for Cloud Logging."
     )
     host: str = Field(default="127.0.0.1", description="The address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`.")
+    port: int = Field(
+        default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`."
+    )
     usd_per_hour: float = Field(
         default=1.40, ge=0, description="What an instance costs, for the estimate in each answer."
     )
