@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagegen.engine.process import RenderProcess
-from imagegen.errors import InvalidPreset, InvalidSettings
+from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
 from imagegen.keeping import PictureKeeper
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog, check_presets
@@ -54,19 +54,30 @@ class Application:
 
 def build(settings: Settings) -> Application:
     """The application, checked but not started. Raises OperatorError in one sentence."""
-    # A client of its own for the check: no open connection may cross gunicorn's fork.
-    open_storage(settings.storage).check()
+    _check_storage(settings)
     storage = open_storage(settings.storage)
-    if settings.urls == "signed" and not settings.storage.startswith("gs://"):
-        raise InvalidSettings("IMAGEGEN_URLS=signed needs IMAGEGEN_STORAGE=gs://…")
     catalog = _load_catalog(settings)
-    make_renderer = renderer_maker(settings, catalog.adapters)
+    make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
     engine = RenderProcess(make_renderer, max_queue=settings.max_queue)
     metrics = Metrics()
     _watch(metrics, engine)
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics)
     return Application(settings, catalog, storage, engine, service, metrics)
+
+
+def _check_storage(settings: Settings) -> None:
+    """Writes, and signs where links are to be signed. Raises InvalidSettings.
+
+    With a client of its own: no open connection may cross gunicorn's fork.
+    """
+    storage = open_storage(settings.storage)
+    storage.check()
+    if settings.urls == "signed":
+        try:
+            storage.signed_url("imagegen-check.txt", 60)
+        except StorageUnavailable as error:
+            raise InvalidSettings(f"IMAGEGEN_URLS=signed: {error}") from error
 
 
 def _load_catalog(settings: Settings) -> PresetCatalog:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from imagegen.errors import ObjectExists
 from imagegen.generation import GeneratedImage, GenerationRequest, Rendering
 from imagegen.provenance import Record, encode
 from imagegen.storage import Storage
@@ -61,7 +60,7 @@ class PictureKeeper:
         )
         encoded = time.monotonic()
         path = order.path(index, rendering.spec.seed)
-        self._create(path, data, request.output_format.content_type)
+        self._storage.create(path, data, request.output_format.content_type)
         stored = time.monotonic()
         image = GeneratedImage(
             url=self._link(path),
@@ -74,15 +73,6 @@ class PictureKeeper:
             sha256=hashlib.sha256(data).hexdigest(),
         )
         return KeptPicture(image, data, rendering, encoded - started, stored - encoded)
-
-    def _create(self, path: str, data: bytes, content_type: str) -> None:
-        try:
-            self._storage.create(path, data, content_type)
-        except ObjectExists:
-            # A repeated upload meets its own first try when only the answer to that was lost.
-            there = self._storage.read(path)
-            if there is None or there.data != data:
-                raise
 
     def _link(self, path: str) -> str:
         if self._urls == "signed":

@@ -37,16 +37,19 @@ def local_model_folder(model: str) -> Path | None:
 
 
 def renderer_maker(
-    settings: Settings, adapters: Sequence[AdapterUse]
+    settings: Settings, brands: Sequence[tuple[AdapterUse, ...]]
 ) -> Callable[[], Renderer[Any]]:
-    """What the render process calls; it can be pickled. Raises InvalidModel."""
+    """What the render process calls; it can be pickled. Raises InvalidModel.
+
+    brands: the LoRAs of each brand, which the renderer makes room for at start.
+    """
     if settings.model == FAKE:
         return _fake
     folder = local_model_folder(settings.model)
     return partial(
         _diffusers,
         model=settings.model if folder is None else str(folder),
-        adapters=tuple(adapters),
+        brands=tuple(brands),
         device=settings.device,
         dtype=settings.dtype,
         name=settings.model,
@@ -60,8 +63,8 @@ def _fake() -> Renderer[Any]:
 
 
 def _diffusers(
-    model: str, adapters: Sequence[AdapterUse], device: str, dtype: str, name: str
+    model: str, brands: Sequence[tuple[AdapterUse, ...]], device: str, dtype: str, name: str
 ) -> Renderer[Any]:
     from imagegen.diffusion.renderer import DiffusersRenderer
 
-    return DiffusersRenderer(model, adapters, device, dtype, name=name)
+    return DiffusersRenderer(model, brands, device, dtype, name=name)

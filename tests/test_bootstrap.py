@@ -53,7 +53,7 @@ def test_the_parts_work_together(folder: Path) -> None:
         ({"presets": "/nowhere"}, InvalidPreset, "no such folder"),
         ({"storage": "file:/proc/imagegen"}, InvalidSettings, "cannot write"),
         ({"storage": "output"}, InvalidSettings, "use file:FOLDER"),
-        ({"urls": "signed"}, InvalidSettings, "needs IMAGEGEN_STORAGE=gs://"),
+        ({"urls": "signed"}, InvalidSettings, "a folder cannot sign links"),
         ({"model": "/nowhere"}, InvalidModel, "model_index.json"),
         ({"model": "./nowhere"}, InvalidModel, "model_index.json"),
         ({"model": "nonsense"}, InvalidModel, "model_index.json"),

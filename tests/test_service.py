@@ -21,7 +21,6 @@ from imagegen.errors import (
     DeadlineExceeded,
     Draining,
     ModelLoading,
-    ObjectExists,
     QueueFull,
     RenderFailed,
     StorageUnavailable,
@@ -197,14 +196,6 @@ def test_storage_that_cannot_be_written_is_named(make_service: Make, engine: Ren
     with pytest.raises(StorageUnavailable):
         service.generate(asked(num_images=4))
     assert engine.status().queued == 0
-
-
-def test_a_repeated_upload_of_the_same_bytes_is_no_conflict(folder: Path) -> None:
-    keeper = PictureKeeper(open_storage(f"file:{folder}"), "proxy")
-    keeper._create("aurora/x.png", b"one", "image/png")
-    keeper._create("aurora/x.png", b"one", "image/png")
-    with pytest.raises(ObjectExists):
-        keeper._create("aurora/x.png", b"other", "image/png")
 
 
 def test_requests_wait_while_the_model_loads(make_service: Make) -> None:

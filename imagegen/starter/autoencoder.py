@@ -77,7 +77,7 @@ class ScenePool:
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L1 of pixels, of 16 x 16 means (flat colours) and of gradients (edges), plus PSNR's square."""
+    """L1 of pixels, of 16 x 16 means (flat colours) and of gradients (edges); PSNR's square."""
     error = output - target
     across = (error[..., 1:] - error[..., :-1]).abs().mean()
     down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()

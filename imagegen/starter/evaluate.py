@@ -58,7 +58,7 @@ class Studio:
 
     def __init__(self, model: Path, catalog: PresetCatalog) -> None:
         self._renderer = DiffusersRenderer(
-            str(model), catalog.adapters, "auto", "auto", name="starter"
+            str(model), [preset.adapters for preset in catalog], "auto", "auto", name="starter"
         )
         self.model: ModelInfo = self._renderer.load(lambda phase: None)
 

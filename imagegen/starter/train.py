@@ -17,6 +17,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
+from imagegen.formats import built_in_formats
 from imagegen.starter import autoencoder, denoiser, text
 
 MODEL = Path(__file__).parent / "model"
@@ -27,10 +28,10 @@ AUTOENCODER_PHASES = (
 STRETCHES = (
     denoiser.Stretch(sizes=((128, 128),), scenes=16_000, rows=32, until=3_000, learning_rate=1e-3),
     denoiser.Stretch(
-        sizes=((256, 256), (224, 288), (192, 336), (336, 192)),
-        scenes=4_000,
+        sizes=tuple(built_in_formats(256).values()),
+        scenes=2_000,
         rows=16,
-        until=6_000,
+        until=5_000,
         learning_rate=5e-4,
     ),
 )
