@@ -19,6 +19,7 @@ from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
 from imagegen.web.negotiation import MAX_BODY_BYTES
 from imagegen.web.ops import ops_blueprint
+from imagegen.web.studio import studio_blueprint
 
 
 class Collaborators(Protocol):
@@ -50,6 +51,7 @@ def create_app(parts: Collaborators) -> Flask:
     register_errors(app)
     app.register_blueprint(ops_blueprint(parts.service, parts.engine, parts.metrics))
     app.register_blueprint(api_blueprint(parts.service, parts.catalog, parts.engine))
+    app.register_blueprint(studio_blueprint(parts.service, parts.catalog, parts.engine))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))
     return app

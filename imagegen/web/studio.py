@@ -1,0 +1,146 @@
+"""The studio: the page where a marketing team works. The form behind it works without scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import Forbidden, RequestEntityTooLarge
+
+from imagegen.engine.process import RenderProcess
+from imagegen.errors import BodyTooLarge, ImagegenError
+from imagegen.parsing import parse_strings
+from imagegen.presets import PresetCatalog
+from imagegen.service import ImageService
+from imagegen.web.caller import caller_of, still_there
+from imagegen.web.errors import tell_failure
+from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
+
+_STATIC = Path(__file__).parent / "static"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def studio_blueprint(
+    service: ImageService, catalog: PresetCatalog, engine: RenderProcess
+) -> Blueprint:
+    """The page, the form that it sends, and what its script asks for."""
+    blueprint = Blueprint("studio", __name__)
+    _register_assets(blueprint)
+    blueprint.add_app_template_global(aspect)
+    studio = _Studio(service, catalog, engine)
+
+    @blueprint.get("/")
+    def page() -> ResponseReturnValue:
+        """The page; fields that the address names are filled in, so a form can be a link."""
+        return studio.page({name: text for name, text in request.args.items() if name in FIELDS})
+
+    @blueprint.post("/")
+    def submit() -> ResponseReturnValue:
+        """The form of a browser without scripts: the page again, with its result or its faults."""
+        said: dict[str, str] = {}
+        try:
+            said = _form()
+            return studio.page(said, result=studio.generate(said))
+        except ImagegenError as error:
+            answer = tell_failure(error)  # its status and its Retry-After
+            answer.set_data(studio.page(said, error=error))
+            answer.mimetype = "text/html"
+            return answer
+
+    @blueprint.post("/studio/results")
+    def results() -> ResponseReturnValue:
+        """The same for the page's script: the result alone, or a problem like the API's."""
+        return render_template("_result.html", result=studio.generate(_form()))
+
+    @blueprint.get("/studio/state")
+    def state() -> ResponseReturnValue:
+        """What /readyz says, in a sentence; always 200, as browsers report other answers."""
+        return jsonify(studio.state())
+
+    return blueprint
+
+
+@dataclass(frozen=True)
+class _Studio:
+    """What the routes do, with the parts they do it with."""
+
+    service: ImageService
+    catalog: PresetCatalog
+    engine: RenderProcess
+
+    def page(
+        self,
+        said: Mapping[str, str],
+        *,
+        error: ImagegenError | None = None,
+        result: ResultView | None = None,
+    ) -> str:
+        return render_template(
+            "studio.html",
+            view=StudioView.of(self.catalog, self.engine.status().model, said),
+            said=said,
+            told=Told.of(error),
+            result=result,
+            state=self.state(),
+        )
+
+    def generate(self, said: Mapping[str, str]) -> ResultView:
+        asked = parse_strings(said)
+        generation = self.service.generate(
+            asked, caller=caller_of(request), wanted=still_there(request)
+        )
+        return ResultView(generation, asked.prompt, self.catalog.get(asked.brand).name, said)
+
+    def state(self) -> StateView:
+        return StateView.of(self.engine.status(), draining=self.service.draining)
+
+
+def _register_assets(blueprint: Blueprint) -> None:
+    """Static files are kept for ever: their addresses change with their content."""
+    digests = {path.name: _digest(path) for path in _STATIC.iterdir()}
+
+    def asset(name: str) -> str:
+        return url_for("static", filename=name, v=digests[name])
+
+    def keep(response: Response) -> Response:
+        # Only what is called so here: while a new version starts, the old one answers too.
+        name = str((request.view_args or {}).get("filename"))
+        is_asset = request.endpoint == "static" and name in digests
+        if is_asset and request.args.get("v") == digests[name] and response.status_code < 400:
+            response.headers["Cache-Control"] = _FOR_EVER
+        return response
+
+    blueprint.add_app_template_global(asset)
+    blueprint.after_app_request(keep)
+
+
+def _form() -> dict[str, str]:
+    """What the form says; an empty field says nothing, but the prompt is then missed.
+
+    Raises Forbidden for another site's form, BodyTooLarge.
+    """
+    if not _is_ours(request.headers):
+        raise Forbidden("this form was sent by another site")
+    try:
+        return {k: v for k, v in request.form.items() if v.strip() or k == "prompt"}
+    except RequestEntityTooLarge:
+        raise BodyTooLarge("that is too much text; shorten what you wrote") from None
+
+
+def _is_ours(headers: Headers) -> bool:
+    """Whether a page of ours sent this, or a program: programs hold no visitor's rights."""
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("Origin")  # all there is from older browsers, and over plain HTTP
+    return origin is None or urlsplit(origin).netloc == headers.get("Host")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

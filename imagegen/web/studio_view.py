@@ -1,0 +1,193 @@
+"""What the studio's templates draw: brands, formats, results, faults, the model's state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagegen.brand_view import BrandView
+from imagegen.engine.process import EngineStatus
+from imagegen.errors import Busy, CallerError, ImagegenError
+from imagegen.formats import built_in_formats
+from imagegen.generation import Generation, GenerationRequest, ModelInfo, OutputFormat, Scheduler
+from imagegen.presets import BrandPreset, PresetCatalog
+from imagegen.web.errors import retry_after
+
+# The other fields are for programs: here a format says the size.
+FIELDS = tuple(
+    name for name in GenerationRequest.model_fields if name not in ("width", "height", "deadline_s")
+)
+ADVANCED = (
+    "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "adapter_scale",
+    "output_format", "output_quality", "campaign", "exact",
+)  # fmt: skip
+_ICON_PX = 22  # the longer side of a format's little rectangle
+_GUESSED_PX = 512  # proportions are all that is shown of it
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A format as the form offers it: a little rectangle of its proportions."""
+
+    value: str  # the request's `format`; "" is the brand's own size
+    width: int
+    height: int
+    known: bool  # sizes of built-in formats are guesses until a model is loaded
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("-", " ").replace("_", " ").capitalize() or "Brand’s own"
+
+    @property
+    def icon(self) -> tuple[float, float]:
+        """Width and height of the rectangle; thin ones are as thick as can be seen."""
+        scale = _ICON_PX / max(self.width, self.height)
+        return max(4.0, round(self.width * scale, 1)), max(4.0, round(self.height * scale, 1))
+
+    @property
+    def aspect(self) -> str:
+        return aspect(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class BrandChoice:
+    """A brand as the form offers it."""
+
+    view: BrandView
+    shapes: tuple[Shape, ...]
+    format: str  # the chosen shape's value
+
+    @classmethod
+    def of(cls, preset: BrandPreset, model: ModelInfo | None, wish: str | None) -> BrandChoice:
+        view = preset.to_public(model)
+        sizes = {name: (size.width, size.height) for name, size in view.formats.items()}
+        known = set(sizes)
+        if model is None:
+            sizes = built_in_formats(_GUESSED_PX) | sizes
+        default = view.defaults.format
+        if default is None and view.defaults.width and view.defaults.height:
+            sizes = {"": (view.defaults.width, view.defaults.height)} | sizes
+            known.add("")
+        shapes = tuple(Shape(name, *size, name in known) for name, size in sizes.items())
+        return cls(view, shapes, wish if wish is not None and wish in sizes else default or "")
+
+    @property
+    def defaults(self) -> str:
+        """JSON: what the advanced fields stand for while they are empty."""
+        names = {
+            "format", "num_inference_steps", "guidance_scale", "adapter_scale", "scheduler",
+        }  # fmt: skip
+        return json.dumps(self.view.defaults.model_dump(mode="json", include=names))
+
+
+@dataclass(frozen=True)
+class StudioView:
+    """The form: what may be chosen."""
+
+    brands: tuple[BrandChoice, ...]
+    chosen: BrandChoice
+    schedulers: tuple[str, ...]
+    output_formats: tuple[str, ...]
+    limits: Mapping[str, Mapping[str, float]]  # of each number: "min" and "max"
+
+    @classmethod
+    def of(
+        cls, catalog: PresetCatalog, model: ModelInfo | None, said: Mapping[str, str]
+    ) -> StudioView:
+        """`said`: the fields as they were filled in."""
+        brands = tuple(BrandChoice.of(preset, model, said.get("format")) for preset in catalog)
+        chosen = (one for one in brands if one.view.id == said.get("brand"))
+        schedulers = tuple(Scheduler) if model is None else model.schedulers
+        return cls(brands, next(chosen, brands[0]), schedulers, tuple(OutputFormat), _limits())
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """A finished generation, and the form that asked for it."""
+
+    generation: Generation
+    prompt: str
+    brand: str  # its name
+    said: Mapping[str, str]
+
+    @property
+    def repeated(self) -> dict[str, str]:
+        """What asking again says, but for the seed and the number of pictures."""
+        return {k: v for k, v in self.said.items() if k not in ("seed", "num_images")}
+
+    def file_name(self, index: int) -> str:
+        image = self.generation.images[index]
+        ending = OutputFormat(image.content_type.removeprefix("image/")).extension
+        return f"{self.generation.brand}-{image.seed}.{ending}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """An error as the page tells it."""
+
+    beside: Mapping[str, str]  # field -> message
+    alert: str  # what belongs to no field; "" for nothing
+
+    @classmethod
+    def of(cls, error: ImagegenError | None) -> Told:
+        if error is None:
+            return cls({}, "")
+        fields = error.fields if isinstance(error, CallerError) else ()
+        beside = {one.field: one.message for one in reversed(fields) if one.field in FIELDS}
+        others = [f"{one.field}: {one.message}." for one in fields if one.field not in FIELDS]
+        if not fields:
+            others = [f"{error.detail}."]
+        if isinstance(error, Busy):
+            others.append(f"Try again in {retry_after(error.retry_after_s)} s.")
+        elif not isinstance(error, CallerError):
+            others.append("Try again; what you entered is still here.")
+        return cls(beside, " ".join(others))
+
+    @property
+    def is_advanced(self) -> bool:
+        return not self.beside.keys().isdisjoint(ADVANCED)
+
+
+@dataclass(frozen=True)
+class StateView:
+    """Whether pictures can be made now, and if not, why."""
+
+    ready: bool
+    sentence: str  # "" when ready
+    queued: int  # pictures
+
+    @classmethod
+    def of(cls, status: EngineStatus, *, draining: bool) -> StateView:
+        if draining:
+            return cls(False, "This instance is shutting down. Ask again in a moment.", 0)
+        if status.ready:
+            return cls(True, "", status.queued)
+        if status.error is not None:
+            return cls(False, f"The model cannot be used: {status.error}", status.queued)
+        return cls(False, f"The model is loading: {status.phase}…", status.queued)
+
+
+def aspect(width: int, height: int) -> str:
+    """The stylesheet's name for pictures of about these proportions."""
+    ratio = width / height
+    if ratio < 0.67:
+        return "tall"
+    if ratio < 0.95:
+        return "upright"
+    return "square" if ratio <= 1.05 else "wide"
+
+
+def _limits() -> dict[str, dict[str, Any]]:
+    """The bounds of GenerationRequest, in the words of an HTML input."""
+    words = {"ge": "min", "le": "max"}
+    return {
+        name: {
+            html: getattr(bound, ours)
+            for bound in field.metadata
+            for ours, html in words.items()
+            if hasattr(bound, ours)
+        }
+        for name, field in GenerationRequest.model_fields.items()
+    }

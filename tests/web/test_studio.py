@@ -1,0 +1,411 @@
+"""The studio's page and its form, as a browser without scripts meets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from studio_brands import write_studio_brands
+
+from imagegen.bootstrap import Application, build
+from imagegen.errors import Draining, InvalidRequest, RenderFailed
+from imagegen.errors import FieldError as Fault
+from imagegen.generation import GenerationRequest
+from imagegen.settings import Settings
+from imagegen.web.app import create_app
+from imagegen.web.studio_view import ADVANCED, FIELDS, Told, aspect
+
+HOSTILE = """</textarea><script>alert("1")</script><img src=x onerror='alert(2)'>{{ 7*7 }}"""
+Attributes = dict[str, str | None]
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_studio_brands(tmp_path_factory.mktemp("brands"))
+
+
+@pytest.fixture(scope="module")
+def application(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    application = build(_settings(presets, tmp_path_factory.mktemp("output")))
+    application.start()
+    application.engine.wait_ready(20)
+    yield application
+    application.stop()
+
+
+@pytest.fixture(scope="module")
+def client(application: Application) -> FlaskClient:
+    return create_app(application).test_client()
+
+
+@pytest.fixture
+def asleep(presets: Path, tmp_path: Path) -> Iterator[Application]:
+    """An application whose model is not loaded."""
+    application = build(_settings(presets, tmp_path))
+    yield application
+    application.stop()
+
+
+def _settings(presets: Path, output: Path) -> Settings:
+    return Settings(model="fake", presets=str(presets), storage=f"file:{output}", max_queue=8)
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and all text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, Attributes]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str, **wanted: str) -> list[Attributes]:
+        return [a for t, a in self.tags if t == tag and wanted.items() <= a.items()]
+
+    def one(self, tag: str, **wanted: str) -> Attributes:
+        [found] = self.all(tag, **wanted)
+        return found
+
+    def checked(self, name: str) -> list[str | None]:
+        return [a["value"] for a in self.all("input", name=name) if "checked" in a]
+
+
+def open_page(client: FlaskClient, path: str = "/") -> Page:
+    response = client.get(path)
+    assert (response.status_code, response.mimetype) == (200, "text/html")
+    return Page(response.text)
+
+
+def send(client: FlaskClient, status: int = 200, **fields: str) -> Page:
+    response = client.post("/", data={"brand": "aurora", "prompt": "a mug"} | fields)
+    assert (response.status_code, response.mimetype) == (status, "text/html")
+    return Page(response.text)
+
+
+# The page
+
+
+def test_brands_are_offered_in_order_with_cover_or_palette(client: FlaskClient) -> None:
+    page = open_page(client)
+    radios = page.all("input", type="radio", name="brand")
+    assert [radio["value"] for radio in radios] == ["aurora", "kraeuter", "plain"]
+    assert page.checked("brand") == ["aurora"]
+    assert "Kräutergärten & Söhne <Naturkosmetik> 日本支店" in page.text
+    covers = page.all("img", src="/brands/aurora/cover")
+    assert len(covers) == 2  # on its card, and large
+    assert client.get("/brands/aurora/cover").status_code == 200
+    stops = [a["stop-color"] for a in page.all("stop")]
+    assert stops[:4] == ["#f3ecd9", "#2f6b3a", "#8fae6b", "#c9a66b"]
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) -> None:
+    page = open_page(client)
+    named = {a["name"] for tag, a in page.tags if "name" in a and tag != "meta"}
+    assert named == set(FIELDS)
+    assert set(GenerationRequest.model_fields) - named == {"width", "height", "deadline_s"}
+    assert set(ADVANCED) < named
+
+
+def test_every_field_has_a_label_and_a_place_for_its_message(client: FlaskClient) -> None:
+    page = open_page(client)
+    labels = {a.get("for") for a in page.all("label")}
+    for name in set(FIELDS) - {"brand", "format", "num_images", "exact"}:
+        assert name in labels
+    for name in FIELDS:
+        assert "hidden" in page.one("p", id=f"{name}-message")
+        assert [a for _, a in page.tags if a.get("aria-describedby") == f"{name}-message"]
+
+
+def test_limits_and_defaults_are_the_request_s_and_the_brand_s(client: FlaskClient) -> None:
+    page = open_page(client)
+    steps = page.one("input", name="num_inference_steps")
+    assert (steps["min"], steps["max"], steps["placeholder"]) == ("1", "100", "4")
+    guidance = page.one("input", name="guidance_scale")
+    assert (guidance["min"], guidance["max"], guidance["placeholder"]) == ("0", "30", "4.5")
+    numbers = [a["value"] for a in page.all("input", name="num_images")]
+    assert numbers == [str(number) for number in range(1, 9)]
+    assert page.checked("num_images") == ["1"]
+    assert "dpmpp_2m, the brand’s" in page.text
+
+
+@pytest.mark.parametrize(
+    ("brand", "first", "chosen"),
+    [("aurora", "square", "square"), ("kraeuter", "square", "portrait"), ("plain", "", "")],
+)
+def test_formats_are_the_brand_s(client: FlaskClient, brand: str, first: str, chosen: str) -> None:
+    page = open_page(client, f"/?brand={brand}")
+    assert page.checked("format") == [chosen]
+    sets = page.all("fieldset", role="presentation")
+    assert [a["data-brand"] for a in sets if "disabled" not in a] == [brand]
+    by_brand = _formats(page)
+    assert by_brand[brand][0] == first
+    assert ("wall_poster" in by_brand[brand]) == (brand == "aurora")
+    assert "Wall poster" in page.text
+
+
+def _formats(page: Page) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    brand = ""
+    for tag, attributes in page.tags:
+        if tag == "fieldset":
+            brand = attributes.get("data-brand") or ""
+        elif tag == "input" and attributes.get("name") == "format":
+            found.setdefault(brand, []).append(attributes["value"] or "")
+    return found
+
+
+def test_the_address_can_fill_the_form(client: FlaskClient) -> None:
+    address = "/?brand=kraeuter&prompt=ein+Krug&seed=7&format=story&num_images=3&exact=true&x=y"
+    page = open_page(client, address)
+    assert page.checked("brand") == ["kraeuter"]
+    assert page.checked("format") == ["story"]
+    assert page.checked("num_images") == ["3"]
+    assert page.one("input", name="seed")["value"] == "7"
+    assert "checked" in page.one("input", name="exact")
+    assert "ein Krug" in page.text
+    assert open_page(client, "/?brand=nobody").checked("brand") == ["aurora"]
+
+
+def test_nothing_inline_and_nothing_from_elsewhere(client: FlaskClient) -> None:
+    for html in (client.get("/").text, client.post("/", data=_body(num_images="2")).text):
+        page = Page(html)
+        for tag, attributes in page.tags:
+            assert not [name for name in attributes if name == "style" or name.startswith("on")]
+            assert tag != "style"
+            assert tag != "script" or attributes["src"]
+            for name in ("src", "href", "action"):
+                assert (attributes.get(name) or "/").startswith("/"), attributes
+
+
+def _body(**fields: str) -> dict[str, str]:
+    return {"brand": "aurora", "prompt": "a mug"} | fields
+
+
+def test_static_files_are_kept_for_ever_under_their_own_address(client: FlaskClient) -> None:
+    page = open_page(client)
+    addresses = [page.one("link", rel="stylesheet")["href"], page.one("script")["src"]]
+    addresses.append(page.one("link", rel="icon")["href"])
+    for address in addresses:
+        assert address
+        assert re.fullmatch(r"/static/[a-z]+\.(css|js|svg)\?v=[0-9a-f]{12}", address)
+        assert "immutable" in _caching(client, address)
+        for other in (address[:-1] + "x", address.partition("?")[0]):
+            assert "immutable" not in _caching(client, other)
+    assert client.get("/static/none.css?v=1").status_code == 404
+
+
+def _caching(client: FlaskClient, address: str) -> str:
+    with client.get(address) as response:
+        assert response.status_code == 200
+        return str(response.headers["Cache-Control"])
+
+
+# The form
+
+
+def test_a_picture_comes_with_its_seed_size_and_what_to_do_next(client: FlaskClient) -> None:
+    page = send(client, seed="0", output_format="jpeg", campaign="spring")
+    assert "Seed 0 · 256 × 256" in page.text
+    assert "Aurora · spring" in page.text
+    picture = page.one("img", **{"class": "picture"})
+    assert picture["alt"] == "Aurora: a mug"
+    assert picture["src"]
+    assert client.get(picture["src"]).content_type == "image/jpeg"
+    download = page.one("a", download="aurora-0.jpg")
+    assert download["href"]
+    assert "attachment" in client.get(download["href"]).headers["Content-Disposition"]
+    for words in ("Download", "Same again", "New variation", "Copy link"):
+        assert words in page.text
+    assert page.one("input", id="seed")["value"] == "0"  # the form is as it was
+
+
+def test_same_again_is_the_same_picture_and_a_variation_another(client: FlaskClient) -> None:
+    page = send(client, prompt="a lamp", num_inference_steps="2", format="banner", num_images="3")
+    seeds = [a["value"] for a in page.all("button", name="seed")]
+    assert seeds[0] == ""  # all three anew
+    assert len(set(seeds)) == 4
+    pictures = [str(a["src"]) for a in page.all("img", **{"class": "picture"})]
+    said = {str(a["name"]): str(a["value"]) for a in page.all("input", type="hidden")}
+    assert said == {
+        "brand": "aurora", "prompt": "a lamp", "num_inference_steps": "2", "format": "banner",
+        "num_images": "1",
+    }  # fmt: skip
+    again = send(client, **said, seed=str(seeds[2]))
+    [same] = [str(a["src"]) for a in again.all("img", **{"class": "picture"})]
+    assert same != pictures[1]
+    assert client.get(same).data == client.get(pictures[1]).data
+    variation = send(client, **said, seed="")
+    [other] = [str(a["src"]) for a in variation.all("img", **{"class": "picture"})]
+    assert client.get(other).data != client.get(pictures[1]).data
+
+
+def test_warnings_are_shown(client: FlaskClient) -> None:
+    assert "past the text encoder" in send(client, prompt="word " * 90).text
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("prompt", "  ", "must say something"),
+        ("prompt", "a casino", "Aurora does not allow 'casino'"),
+        ("seed", "4294967296", "must be 4294967295 or less"),
+        ("seed", "seven", "must be a whole number"),
+        ("num_images", "9", "must be 8 or less"),
+        ("format", "nowhere", "no format 'nowhere'"),
+        ("brand", "Not A Brand", "must be a brand's id"),
+        ("campaign", "c" * 65, "must have at most 64 characters"),
+        ("guidance_scale", "nan", "must be a finite number within its bounds"),
+        ("scheduler", "magic", "must be 'ddim'"),
+    ],
+)
+def test_a_fault_stands_beside_its_field_and_nothing_typed_is_lost(
+    client: FlaskClient, field: str, text: str, message: str
+) -> None:
+    page = send(client, 422, **{"negative_prompt": "no words", field: text})
+    place = page.one("p", id=f"{field}-message")
+    assert "hidden" not in place
+    assert message in page.text
+    [faulty] = [a for _, a in page.tags if a.get("aria-describedby") == place["id"]]
+    assert faulty["aria-invalid"] == "true"
+    assert "autofocus" in faulty
+    assert "hidden" in page.one("div", id="alert")
+    assert ("open" in page.one("details")) == (field in ADVANCED)
+    assert "no words" in page.text
+    if field in ("seed", "campaign"):
+        assert page.one("input", id=field)["value"] == text
+
+
+def test_several_faults_are_all_told(client: FlaskClient) -> None:
+    page = send(client, 422, seed="-1", num_inference_steps="0", prompt="")
+    invalid = {a.get("id") for _, a in page.tags if a.get("aria-invalid") == "true"}
+    assert invalid == {"seed", "num_inference_steps", "prompt"}
+
+
+def test_what_belongs_to_no_field_is_an_alert(client: FlaskClient) -> None:
+    page = send(client, 422, width="64", colour="red")
+    assert "colour: is not a known field." in page.text
+    assert "hidden" not in page.one("div", role="alert")
+    page = send(client, 404, brand="nobody")
+    assert "no brand 'nobody'" in page.text
+
+
+def test_a_failure_is_told_with_what_to_do(client: FlaskClient) -> None:
+    page = send(client, 500, prompt="a !nan mug")
+    assert "not finite. Try again; what you entered is still here." in page.text
+    assert "a !nan mug" in page.text
+
+
+@pytest.mark.parametrize(
+    ("error", "beside", "alert"),
+    [
+        (None, {}, ""),
+        (InvalidRequest(Fault("seed", "a"), Fault("seed", "b")), {"seed": "a"}, ""),
+        (InvalidRequest(Fault("request", "a")), {}, "request: a."),
+        (Draining("going", 2.5), {}, "going. Try again in 3 s."),
+        (RenderFailed("no"), {}, "no. Try again; what you entered is still here."),
+    ],
+)
+def test_how_errors_are_told(error: Any, beside: dict[str, str], alert: str) -> None:
+    assert Told.of(error) == Told(beside, alert)
+
+
+def test_too_much_text_is_refused_on_the_page(client: FlaskClient) -> None:
+    assert "too much text" in send(client, 413, prompt="x" * 70_000).text
+
+
+def test_the_longest_prompts_fit(client: FlaskClient) -> None:
+    page = send(client, prompt="🌌" * 2_000, negative_prompt="🌋" * 2_000)
+    assert page.all("img", **{"class": "picture"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/studio/results"])
+def test_forms_of_other_sites_are_refused(
+    client: FlaskClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert client.post(path, data=_body(), headers=headers).status_code == status
+
+
+def test_hostile_words_are_only_words(client: FlaskClient) -> None:
+    fields = dict.fromkeys(("prompt", "negative_prompt", "campaign"), HOSTILE[:64])
+    pages = [send(client, **fields | {"prompt": HOSTILE}), open_page(client, "/?prompt=" + HOSTILE)]
+    pages.append(send(client, 422, **fields | {"seed": HOSTILE, HOSTILE: "x"}))
+    for page in pages:
+        assert len(page.all("script")) == 1
+        assert not page.all("img", src="x")
+        assert HOSTILE in page.text
+
+
+# What the script asks for
+
+
+def test_the_script_gets_the_result_alone(client: FlaskClient) -> None:
+    response = client.post("/studio/results", data=_body(seed="5"))
+    assert response.mimetype == "text/html"
+    assert response.text.lstrip().startswith("<article")
+    assert "Seed <b>5</b>" in response.text
+
+
+def test_the_script_gets_problems_like_the_api_s(client: FlaskClient) -> None:
+    response = client.post("/studio/results", data=_body(seed="-5"))
+    assert response.mimetype == "application/problem+json"
+    assert response.get_json()["errors"] == [{"field": "seed", "message": "must be 0 or more"}]
+
+
+def test_state(client: FlaskClient) -> None:
+    response = client.get("/studio/state")
+    assert response.get_json() == {"ready": True, "sentence": "", "queued": 0}
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_before_the_model_is_there(asleep: Application) -> None:
+    client = create_app(asleep).test_client()
+    response = client.get("/studio/state")
+    assert response.status_code == 200
+    assert response.get_json()["sentence"].startswith("The model is loading: ")
+    page = open_page(client)
+    assert "The model is loading: " in page.text
+    assert _formats(page)["kraeuter"] == ["square", "portrait", "story", "landscape", "banner"]
+    assert "96 × 160" in page.text  # the brand's own size is known
+    assert "512 × 512" not in page.text
+    asleep.stop()
+    assert "shutting down" in client.get("/studio/state").get_json()["sentence"]
+    response = client.post("/", data=_body())
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "Try again in" in response.text
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [((96, 160), "tall"), ((224, 288), "upright"), ((256, 256), "square"), ((448, 160), "wide")],
+)
+def test_aspects_are_the_stylesheet_s(size: tuple[int, int], name: str, repository: Path) -> None:
+    assert aspect(*size) == name
+    assert f".{name} {{" in (repository / "imagegen/web/static/studio.css").read_text()
