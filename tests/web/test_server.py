@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import socket
 import time
@@ -94,13 +95,20 @@ def test_probes_answer_while_every_place_is_waited_for(server: Server) -> None:
     began = time.monotonic()
     assert server.ask("GET", "/livez")[0] == 200
     assert time.monotonic() - began < 2
-    waiting += [server.open_request(body) for _ in range(2)]  # a row may be free beside the queue
-    answer = waiting[-1].recv(4_096)
+    extra = [server.open_request(body) for _ in range(2)]  # one row may be free beside the queue
+    refused, _, _ = select.select(extra, [], [], 10)
+    answer = refused[0].recv(4_096)
     assert answer.startswith(b"HTTP/1.1 429 ")
     assert b"Retry-After: " in answer
-    for connection in waiting:
+    for connection in waiting + extra:
         connection.close()
     until(lambda: sum(server.queued_and_running()) == 0)
+
+
+@pytest.mark.parametrize("target", ["/brands//aurora", "/../brands", "/%2e%2e/"])
+def test_odd_targets_get_a_problem_and_no_redirect(server: Server, target: str) -> None:
+    status, headers, _ = server.ask("GET", target)
+    assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
 @pytest.mark.parametrize("body_bytes", [10_000, 70_000])
@@ -192,7 +200,7 @@ def test_a_second_server_on_the_port_says_so_in_one_sentence(server: Server, ser
         ("IMAGEGEN_STORAGE", "file:/proc/imagegen", "cannot write in /proc/imagegen"),
         ("IMAGEGEN_STORAGE", "ftp://x", "use file:FOLDER or gs://"),
         ("IMAGEGEN_MODEL", "/nowhere", "not a folder with a model_index.json"),
-        ("IMAGEGEN_URLS", "signed", "needs IMAGEGEN_STORAGE=gs://"),
+        ("IMAGEGEN_URLS", "signed", "a folder cannot sign links"),
         ("IMAGEGEN_HOST", "203.0.113.1", "cannot listen on port"),
     ],
 )

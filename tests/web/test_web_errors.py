@@ -50,7 +50,8 @@ def test_retry_after_is_at_least_a_second() -> None:
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/generate/", 404, "not_found"),
-        ("GET", "//images//x", 404, "not_found"),
+        ("GET", "/images//x", 404, "not_found"),
+        ("GET", "/brands//aurora", 404, "not_found"),
         ("GET", "/generate", 405, "method_not_allowed"),
         ("DELETE", "/brands", 405, "method_not_allowed"),
         ("GET", "/brands/nobody", 404, "unknown_brand"),
