@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagegen import brand_commands, rendering_commands
+from imagegen.commands import brands, rendering
+from imagegen.commands.progress import printable
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
 from imagegen.generation import GenerationRequest
-from imagegen.progress import printable
 from imagegen.settings import Settings
 
 FAILED, USAGE = 1, 2
@@ -87,13 +87,11 @@ def _parser() -> ArgumentParser:
         return made
 
     command("serve", _serve, "The service and its pages; the environment holds its settings.")
-    _add_generate(command("generate", rendering_commands.generate, "Pictures from one prompt."))
-    _add_batch(command("batch", rendering_commands.batch, "Pictures from a file of prompts."))
-    _add_presets(command("presets", brand_commands.presets_list, "The brands: list, check, show."))
+    _add_generate(command("generate", rendering.generate, "Pictures from one prompt."))
+    _add_batch(command("batch", rendering.batch, "Pictures from a file of prompts."))
+    _add_presets(command("presets", brands.presets_list, "The brands: list, check, show."))
     _add_training(
-        command(
-            "train-lora", brand_commands.train_lora, "A brand's LoRA from a folder of pictures."
-        )
+        command("train-lora", brands.train_lora, "A brand's LoRA from a folder of pictures.")
     )
     starter = command("starter", _starter, "The model that ships: how good it is.")
     starter.add_argument("action", choices=["evaluate"])
@@ -163,12 +161,12 @@ def _concurrency(text: str) -> int:
 def _add_presets(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every brand, one a line")
-    listing.set_defaults(run=brand_commands.presets_list)
+    listing.set_defaults(run=brands.presets_list)
     check = actions.add_parser("check", help="every fault of every brand; exit 1 if there are any")
-    check.set_defaults(run=brand_commands.presets_check)
+    check.set_defaults(run=brands.presets_check)
     show = actions.add_parser("show", help="all that one brand adds to a request")
     show.add_argument("brand")
-    show.set_defaults(run=brand_commands.presets_show)
+    show.set_defaults(run=brands.presets_show)
     for action in (listing, check, show):
         action.add_argument("--json", action="store_true", help="JSON, for machines")
 

@@ -14,7 +14,7 @@ WITHOUT_TORCH = [
     "imagegen.wsgi",
     "imagegen.web.app",
     "imagegen.cli",
-    "imagegen.presets",
+    "imagegen.presets.catalog",
     "imagegen.engine.fake",
 ]
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate"}

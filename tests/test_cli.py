@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from imagegen import cli
+from imagegen.batch.manifest import ManifestRow
+from imagegen.commands.progress import BatchProgress, StepProgress, printable
 from imagegen.errors import StorageUnavailable
 from imagegen.generation import GenerationRequest
-from imagegen.manifest import ManifestRow
-from imagegen.progress import BatchProgress, StepProgress, printable
 
 PRESET = """\
 name: Plain
@@ -144,7 +144,7 @@ def test_failures_that_may_pass_are_exit_1(workplace, monkeypatch, capsys):
     def unavailable(_: object) -> int:
         raise StorageUnavailable("the bucket does not answer", retry_after_s=5)
 
-    monkeypatch.setattr(cli.rendering_commands, "generate", unavailable)
+    monkeypatch.setattr(cli.rendering, "generate", unavailable)
     assert cli.main(["generate", "--brand", "plain", "x"]) == 1
     assert capsys.readouterr().err == "imagegen: the bucket does not answer\n"
 

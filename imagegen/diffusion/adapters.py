@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagegen.adapter_files import declared_alphas, parse_targets, read_header
+from imagegen.adapter_files.targets import declared_alphas, parse_targets, read_header
 from imagegen.errors import InvalidAdapter, RenderFailed
 from imagegen.generation import AdapterUse
 

@@ -17,7 +17,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from imagegen.formats import built_in_formats
+from imagegen.presets.formats import built_in_formats
 from imagegen.starter import autoencoder, denoiser, text
 
 MODEL = Path(__file__).parent / "model"

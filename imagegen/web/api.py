@@ -13,7 +13,6 @@ from werkzeug.exceptions import BadRequest
 
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import UnknownImage
-from imagegen.formats import built_in_formats
 from imagegen.generation import (
     GeneratedImage,
     Generation,
@@ -23,6 +22,7 @@ from imagegen.generation import (
 )
 from imagegen.parsing import parse_json
 from imagegen.presets import BrandPreset, PresetCatalog
+from imagegen.presets.formats import built_in_formats
 from imagegen.service import ImageService
 from imagegen.web.caller import caller_of, still_there
 from imagegen.web.images import picture_response

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imagegen.brand_view import BrandView
 from imagegen.engine.process import EngineStatus
 from imagegen.errors import Busy, CallerError, ImagegenError
-from imagegen.formats import built_in_formats
 from imagegen.generation import Generation, GenerationRequest, ModelInfo, OutputFormat, Scheduler
 from imagegen.presets import BrandPreset, PresetCatalog
+from imagegen.presets.formats import built_in_formats
+from imagegen.presets.view import BrandView
 from imagegen.web.errors import retry_after
 
 # The other fields are for programs: here a format says the size.

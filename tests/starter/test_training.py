@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_models import draw, make_model, make_spec, use
 
-from imagegen.adapter_check import check_adapter
+from imagegen.adapter_files.check import check_adapter
 from imagegen.diffusion.loading import quieten
 from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.diffusion.training import train_lora

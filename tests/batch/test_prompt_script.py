@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from imagegen.batch.script import PromptScript, read_script
 from imagegen.errors import InvalidScript
-from imagegen.prompt_script import PromptScript, read_script
 
 
 def csv_script(folder: Path, text: str | bytes, **variables: list[str]) -> PromptScript:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from imagegen.batch.image_source import Delivery, ImageSource, RequestCheck
+from imagegen.batch.manifest import ManifestRow, write_manifest
+from imagegen.batch.output_folder import OutputFolder, RowResult
+from imagegen.batch.rows import BadRow
+from imagegen.batch.script import PromptScript, ScriptRow
 from imagegen.errors import Busy, ImagegenError
 from imagegen.generation import GenerationRequest
-from imagegen.image_source import Delivery, ImageSource, RequestCheck
-from imagegen.manifest import ManifestRow, write_manifest
-from imagegen.output_folder import OutputFolder, RowResult
-from imagegen.prompt_script import PromptScript, ScriptRow
-from imagegen.script_files import BadRow
 
 PATIENCE_S = 900.0  # how long a row asks again while it is told "not now"
 _LONGEST_WAIT_S = 60.0

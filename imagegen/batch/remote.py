@@ -14,10 +14,10 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import ValidationError
 
 from imagegen import errors
+from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.errors import FieldError, ImagegenError, InvalidRequest, ServiceUnreachable
-from imagegen.formats import BUILT_IN_NAMES
 from imagegen.generation import Generation, GenerationRequest
-from imagegen.image_source import Delivery, unknown_brand
+from imagegen.presets.formats import BUILT_IN_NAMES
 
 _ANSWER_S = 660.0  # of silence, longer than a service takes unless a request says so
 _ASK_AGAIN_S = 5.0  # where nobody says when

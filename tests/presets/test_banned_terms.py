@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegen.banned_terms import find_banned, fold, has_adapter_tag
+from imagegen.presets.banned_terms import find_banned, fold, has_adapter_tag
 
 
 @pytest.mark.parametrize(

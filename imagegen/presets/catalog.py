@@ -10,10 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from imagegen.adapter_check import check_adapter
-from imagegen.adapter_files import read_modules
-from imagegen.banned_terms import find_banned, has_adapter_tag
-from imagegen.brand_view import BrandView, DefaultsView
+from imagegen.adapter_files.check import check_adapter
+from imagegen.adapter_files.targets import read_modules
 from imagegen.errors import (
     BannedTerm,
     FieldError,
@@ -22,7 +20,6 @@ from imagegen.errors import (
     InvalidRequest,
     UnknownBrand,
 )
-from imagegen.formats import built_in_formats
 from imagegen.generation import (
     MAX_SEED,
     AdapterUse,
@@ -31,8 +28,11 @@ from imagegen.generation import (
     RenderSpec,
     Scheduler,
 )
-from imagegen.preset_files import AdapterCheck, BrandFolder, list_brands, read_brand, readable
-from imagegen.preset_schema import BrandDefaults, Size
+from imagegen.presets.banned_terms import find_banned, has_adapter_tag
+from imagegen.presets.files import AdapterCheck, BrandFolder, list_brands, read_brand, readable
+from imagegen.presets.formats import built_in_formats
+from imagegen.presets.schema import BrandDefaults, Size
+from imagegen.presets.view import BrandView, DefaultsView
 
 DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE = 5.0

@@ -16,12 +16,12 @@ from typing import Literal
 
 import numpy as np
 
-from imagegen.errors import InvalidAdapter, InvalidModel
-from imagegen.tensor_files import (
+from imagegen.adapter_files.tensors import (
     TensorHeader,
     read_file,
     read_header,
 )
+from imagegen.errors import InvalidAdapter, InvalidModel
 
 __all__ = [
     "AdapterTarget",

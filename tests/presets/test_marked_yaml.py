@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagegen.marked_yaml import YamlFault, read_yaml
+from imagegen.presets.marked_yaml import YamlFault, read_yaml
 
 
 def test_values_come_with_their_lines():

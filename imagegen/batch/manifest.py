@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imagegen.contact_sheet import SheetPicture, contact_sheet
+from imagegen.batch.contact_sheet import SheetPicture, contact_sheet
+from imagegen.batch.output_folder import OutputFolder, RowResult
 from imagegen.generation import GenerationRequest
-from imagegen.output_folder import OutputFolder, RowResult
 
 _ABOUT_THE_RESULT = (
     "key", "generation_id", "preset_version", "model", "created_at", "gpu_s",

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagegen.batch.rows import BadRow, Cells, near, read_rows
 from imagegen.errors import CallerError, InvalidScript
 from imagegen.generation import GenerationRequest
 from imagegen.parsing import parse_json, parse_strings
-from imagegen.script_files import BadRow, Cells, near, read_rows
 
 MAX_REQUESTS_PER_ROW = 10_000
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

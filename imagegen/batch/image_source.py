@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from imagegen.batch.rows import near
 from imagegen.errors import UnknownBrand
 from imagegen.generation import (
     GeneratedImage,
@@ -15,7 +16,6 @@ from imagegen.generation import (
     Scheduler,
 )
 from imagegen.presets import PresetCatalog
-from imagegen.script_files import near
 from imagegen.service import ImageService
 
 # Until the model is loaded nobody knows its limits: what any model might make passes the check.

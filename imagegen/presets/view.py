@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from imagegen.generation import Scheduler
-from imagegen.preset_schema import Size
+from imagegen.presets.schema import Size
 
 
 class DefaultsView(BaseModel):

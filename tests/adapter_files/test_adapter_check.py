@@ -3,7 +3,7 @@ import pytest
 from adapter_samples import TO_Q, kohya_tensors, peft_tensors, write_model
 from safetensors.numpy import save_file
 
-from imagegen.adapter_check import check_adapter
+from imagegen.adapter_files.check import check_adapter
 from imagegen.errors import InvalidModel
 
 DOWN, UP = f"unet.{TO_Q}.lora_A.weight", f"unet.{TO_Q}.lora_B.weight"

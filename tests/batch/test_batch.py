@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from imagegen.batch import Batch, Outcome, checked, file_names
+from imagegen.batch.image_source import Delivery, LocalImages, checks_of
+from imagegen.batch.manifest import ManifestRow
+from imagegen.batch.output_folder import JOURNAL, OutputFolder
+from imagegen.batch.run import Batch, Outcome, checked, file_names
+from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import Application, build
 from imagegen.errors import ModelLoading, OutputInUse, QueueFull
 from imagegen.generation import GenerationRequest
-from imagegen.image_source import Delivery, LocalImages, checks_of
-from imagegen.manifest import ManifestRow
-from imagegen.output_folder import JOURNAL, OutputFolder
-from imagegen.prompt_script import PromptScript, read_script
 from imagegen.settings import Settings
 
 SLOW_ROWS = 8

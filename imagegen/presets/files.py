@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from imagegen.adapter_files import read_header
+from imagegen.adapter_files.targets import read_header
 from imagegen.errors import InvalidAdapter
 from imagegen.generation import BRAND_PATTERN, AdapterUse
-from imagegen.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
-from imagegen.preset_schema import PresetFile, names_a_file_below
+from imagegen.presets.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
+from imagegen.presets.schema import PresetFile, names_a_file_below
 
 FILE_NAME = "preset.yaml"
 

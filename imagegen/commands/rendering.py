@@ -11,20 +11,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from imagegen.batch import Batch, checked, file_names, invalid, pending
+from imagegen.batch.image_source import Delivery, ImageSource, LocalImages, RequestCheck, checks_of
+from imagegen.batch.manifest import as_json
+from imagegen.batch.output_folder import OutputFolder
+from imagegen.batch.remote import RemoteImages
+from imagegen.batch.rows import split_values
+from imagegen.batch.run import Batch, checked, file_names, invalid, pending
+from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import build
-from imagegen.client import RemoteImages
+from imagegen.commands.progress import BatchProgress, printable
 from imagegen.errors import InvalidRequest, InvalidScript
 from imagegen.generation import GenerationRequest
-from imagegen.image_source import Delivery, ImageSource, LocalImages, RequestCheck, checks_of
 from imagegen.logs import configure_logs
-from imagegen.manifest import as_json
-from imagegen.output_folder import OutputFolder
 from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
-from imagegen.progress import BatchProgress, printable
-from imagegen.prompt_script import PromptScript, read_script
-from imagegen.script_files import split_values
 from imagegen.settings import Settings
 
 DONE, SOME_FAILED = 0, 1

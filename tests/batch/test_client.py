@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from imagegen import errors
-from imagegen.client import RemoteImages
+from imagegen.batch.remote import RemoteImages
 from imagegen.generation import GenerationRequest
 
 BRANDS = {"brands": [{"id": "plain", "formats": {"story": {"width": 8, "height": 16}}}]}

@@ -14,7 +14,7 @@ from adapter_samples import (
 )
 from safetensors.numpy import save_file
 
-from imagegen.adapter_files import declared_alphas, parse_targets, read_header, read_modules
+from imagegen.adapter_files.targets import declared_alphas, parse_targets, read_header, read_modules
 from imagegen.errors import InvalidAdapter, InvalidModel
 
 BARE_TEXT_ENCODER = frozenset(name.removeprefix("text_model.") for name in TEXT_ENCODER)

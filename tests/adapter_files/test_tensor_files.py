@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from imagegen.adapter_files.tensors import read_file, read_header, read_values
 from imagegen.errors import InvalidAdapter
-from imagegen.tensor_files import read_file, read_header, read_values
 
 
 def test_names_shapes_and_values_come_back(tmp_path):

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any, TextIO
 
-from imagegen.manifest import ManifestRow, as_json
+from imagegen.batch.manifest import ManifestRow, as_json
 
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24

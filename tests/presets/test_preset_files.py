@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 
 from imagegen.errors import InvalidPreset
 from imagegen.generation import GenerationRequest
-from imagegen.preset_schema import BrandDefaults
 from imagegen.presets import PresetCatalog, check_presets
+from imagegen.presets.schema import BrandDefaults
 
 GOOD = "name: Aurora\n"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from imagegen.formats import BUILT_IN_NAMES, built_in_formats
+from imagegen.presets.formats import BUILT_IN_NAMES, built_in_formats
 
 
 @pytest.mark.parametrize("native_px", [64, 128, 256, 512, 768, 1024])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagegen.adapter_files import (
+from imagegen.adapter_files.targets import (
     AdapterTarget,
     Component,
     declared_alphas,
@@ -15,8 +15,8 @@ from imagegen.adapter_files import (
     read_modules,
     some,
 )
+from imagegen.adapter_files.tensors import FLOAT_DTYPES, TensorHeader, read_header, read_values
 from imagegen.errors import InvalidAdapter
-from imagegen.tensor_files import FLOAT_DTYPES, TensorHeader, read_header, read_values
 
 MAX_RANK = 128
 

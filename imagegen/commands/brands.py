@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic_core import to_jsonable_python
 
+from imagegen.batch.image_source import unknown_brand
+from imagegen.commands.progress import StepProgress, printable
 from imagegen.errors import InvalidModel, InvalidPreset
-from imagegen.image_source import unknown_brand
-from imagegen.marked_yaml import read_yaml
-from imagegen.preset_files import FILE_NAME
-from imagegen.preset_schema import PresetFile
 from imagegen.presets import BrandPreset, PresetCatalog, check_presets
-from imagegen.progress import StepProgress, printable
+from imagegen.presets.files import FILE_NAME
+from imagegen.presets.marked_yaml import read_yaml
+from imagegen.presets.schema import PresetFile
 from imagegen.renderers import local_model_folder
 from imagegen.settings import Settings
 

@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from imagegen.banned_terms import find_banned, fold, has_adapter_tag
-from imagegen.formats import BUILT_IN_NAMES
 from imagegen.generation import Scheduler, Side, Text
+from imagegen.presets.banned_terms import find_banned, fold, has_adapter_tag
+from imagegen.presets.formats import BUILT_IN_NAMES
 
 COVER_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 FORMAT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"

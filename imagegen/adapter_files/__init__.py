@@ -1,0 +1,1 @@
+"""LoRA files, read and distrusted without torch."""

@@ -1,0 +1,1 @@
+"""Campaigns from prompt scripts: rows become pictures, can be stopped and go on."""

@@ -1,0 +1,5 @@
+"""Brands: what each adds to a request, read from its folder and checked at start."""
+
+from imagegen.presets.catalog import BrandPreset, PresetCatalog, check_presets
+
+__all__ = ["BrandPreset", "PresetCatalog", "check_presets"]
