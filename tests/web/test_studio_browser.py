@@ -1,0 +1,415 @@
+"""The studio in headless Chromium, served by a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from studio_brands import write_studio_brands
+from web_server import Server
+from werkzeug.serving import make_server
+
+from imagegen.bootstrap import build
+from imagegen.engine.fake import FakeRenderer
+from imagegen.engine.process import RenderProcess
+from imagegen.provenance import read_record
+from imagegen.renderers import STARTER_FOLDER
+from imagegen.service import ImageService
+from imagegen.settings import Settings
+from imagegen.web.app import create_app
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+# The starter model's folder is filled by its training; from then on it is always tested too.
+MODELS = ["fake", *(["starter"] if (STARTER_FOLDER / "model_index.json").exists() else [])]
+LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
+HOSTILE = (
+    """<img src=x onerror="document.title='caught'"><script>document.title='caught'</script>"""
+)
+NOTE_VIOLATIONS = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+"""
+SHOWN = "img => img.complete && img.naturalWidth > 0 && img.getBoundingClientRect().width > 0"
+
+
+@pytest.fixture(scope="module")
+def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_studio_brands(tmp_path_factory.mktemp("brands"))
+
+
+@pytest.fixture(scope="module")
+def serve_studio(
+    presets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Server]]:
+    """The server of a model; one for all tests that leave it as they found it."""
+    servers: list[Server] = []
+
+    @functools.cache
+    def serve(model: str) -> Server:
+        server = Server(
+            {
+                "IMAGEGEN_MODEL": model,
+                "IMAGEGEN_PRESETS": str(presets),
+                "IMAGEGEN_STORAGE": f"file:{tmp_path_factory.mktemp('output')}",
+            }
+        )
+        servers.append(server)
+        server.wait_until("/readyz", timeout_s=240)
+        return server
+
+    yield serve
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser, serve_studio: Callable[[str], Server]) -> Iterator[Visit]:
+    """Opens the page. Its console must stay silent but for the answers that a test expects."""
+    opened: list[tuple[Page, list[str], str]] = []
+
+    def open_page(
+        *, model: str = "fake", url: str | None = None, expected: str = "^$", **options: Any
+    ) -> Page:
+        base = url or f"http://127.0.0.1:{serve_studio(model).port}"
+        context = browser.new_context(base_url=base, **options)
+        context.add_init_script(NOTE_VIOLATIONS)
+        page = context.new_page()
+        page.set_default_timeout(120_000 if model == "starter" else 15_000)
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto("/")
+        opened.append((page, said, expected))
+        return page
+
+    yield open_page
+    for page, said, expected in opened:
+        with_scripts = page.evaluate("typeof violations") != "undefined"
+        assert not with_scripts or page.evaluate("violations") == []
+        assert [text for text in said if not re.search(expected, text)] == []
+        page.context.close()
+
+
+def generate(page: Page, prompt: str) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def results(page: Page) -> Any:
+    return page.locator("article.result:not(.pending)")
+
+
+def shown_pictures(page: Page, count: int) -> list[bytes]:
+    """The files of the newest result, each of which the page shows."""
+    pictures = results(page).first.locator("img.picture")
+    expect(pictures).to_have_count(count, timeout=120_000)
+    files = []
+    for picture in pictures.all():
+        picture.scroll_into_view_if_needed()
+        until(lambda picture=picture: picture.evaluate(SHOWN))
+        files.append(page.request.get(picture.get_attribute("src") or "").body())
+    return files
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 15) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < timeout_s
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_picture_is_made_and_shown(visit: Visit, model: str) -> None:
+    page = visit(model=model)
+    page.get_by_role("radio", name="Aurora").check()
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps").fill("8")
+    page.get_by_label("Seed", exact=True).fill("7")
+    generate(page, "a red mug, blue background")
+    [file] = shown_pictures(page, 1)
+    record = read_record(file)
+    assert record is not None
+    assert record["model"]["name"] == model
+    assert "Seed 7 · 256 × 256" in results(page).first.inner_text()
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^1 picture ready in [\d.]+ s\.$"))
+
+
+def test_same_again_fills_the_seed_and_gives_the_same_picture(visit: Visit) -> None:
+    page = visit()
+    page.get_by_text("3", exact=True).click()
+    generate(page, "a lamp")
+    files = shown_pictures(page, 3)
+    assert len(set(files)) == 3
+    page.get_by_role("button", name="Same again").nth(1).click()
+    assert shown_pictures(page, 1) == [files[1]]
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    assert f"Seed {seed} " in results(page).first.inner_text()
+    expect(page.get_by_role("button", name="Lock seed")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="New variation").first.click()
+    expect(results(page)).to_have_count(3)
+    assert shown_pictures(page, 1) != [files[1]]
+    assert page.get_by_label("Seed", exact=True).input_value() == ""
+    page.reload()
+    expect(results(page)).to_have_count(3)  # a reload loses no picture of this tab
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").last.click()
+    assert re.fullmatch(r"gen_\w+-2-\d+\.png", download.value.suggested_filename)
+
+
+def test_a_locked_seed_stays(visit: Visit) -> None:
+    page = visit()
+    lock = page.get_by_role("button", name="Lock seed")
+    seed = page.get_by_label("Seed", exact=True)
+    generate(page, "a star")
+    [file] = shown_pictures(page, 1)
+    lock.click()
+    assert f"Seed {seed.input_value()} " in results(page).first.inner_text()
+    generate(page, "a star")
+    expect(results(page)).to_have_count(2)
+    assert shown_pictures(page, 1) == [file]
+    lock.click()
+    expect(seed).to_have_value("")
+
+
+def test_the_keyboard_is_enough(visit: Visit) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("radio", name="Aurora")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="Kräutergärten")).to_be_checked()
+    expect(page.get_by_role("radio", name="Portrait")).to_be_checked()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="eine Flasche mit Lavendel")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("eine Flasche mit Lavendel")
+    for name in ("eine Flasche", "본문"):
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("button", name=name)).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="Story")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="2", exact=True)).to_be_checked()
+    for _ in range(4):  # seed, lock, advanced, Generate
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    shown_pictures(page, 2)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="New variation")).to_be_focused()
+
+
+def test_a_brand_brings_its_own_formats_examples_and_defaults(visit: Visit) -> None:
+    page = visit()
+    expect(page.get_by_role("radio", name="Wall poster")).to_be_visible()
+    expect(page.get_by_role("heading", name="Aurora")).to_be_visible()
+    page.get_by_role("radio", name="Banner").check()
+    page.get_by_role("radio", name="Plain").check()
+    expect(page.get_by_role("radio", name="Banner")).to_be_checked()  # was chosen, so it stays
+    expect(page.get_by_role("radio", name="Wall poster")).to_have_count(0)
+    expect(page.get_by_role("group", name="Examples")).to_have_count(0)
+    assert page.locator("#num_inference_steps").get_attribute("placeholder") == "2"
+    page.get_by_role("radio", name="Brand’s own").check()
+    page.get_by_role("radio", name="Kräutergärten").check()
+    expect(page.get_by_role("radio", name="Portrait")).to_be_checked()
+    expect(page.get_by_role("heading", name="Kräutergärten")).to_be_visible()
+    generate(page, "ein Krug")
+    shown_pictures(page, 1)
+    assert "224 × 288" in results(page).first.inner_text()
+
+
+def test_a_fault_is_told_beside_its_field_and_gets_the_focus(visit: Visit) -> None:
+    page = visit(expected="status of 422")
+    page.get_by_label("Seed", exact=True).fill("twelve")
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps").fill("400")
+    page.get_by_text("Advanced").click()
+    generate(page, "a mug")
+    expect(page.get_by_label("Seed", exact=True)).to_be_focused()
+    expect(page.locator("#seed-message")).to_have_text("must be a whole number")
+    expect(page.locator("#num_inference_steps-message")).to_have_text("must be 100 or less")
+    page.get_by_label("Seed", exact=True).fill("12")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.get_by_label("Steps")).to_be_focused()  # in the part that had been closed
+    expect(page.locator("#seed-message")).to_be_hidden()
+    page.get_by_label("Steps").fill("4")
+    generate(page, "a casino")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    expect(page.locator("#prompt-message")).to_have_text("Aurora does not allow 'casino'")
+    assert page.get_by_label("Seed", exact=True).input_value() == "12"
+    generate(page, "a house")
+    shown_pictures(page, 1)
+    expect(page.locator(".message:visible")).to_have_count(0)
+
+
+def test_a_failure_is_an_alert_and_loses_nothing(visit: Visit) -> None:
+    page = visit(expected="status of 500")
+    generate(page, "a !nan mug")
+    expect(page.get_by_role("alert")).to_contain_text("Try again; what you entered is still here.")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a !nan mug")
+    generate(page, "a mug")
+    shown_pictures(page, 1)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_waiting_is_told_and_can_be_ended(
+    visit: Visit, serve_studio: Callable[[str], Server]
+) -> None:
+    page = visit()
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps").fill("100")
+    page.get_by_text("2", exact=True).click()
+    generate(page, "a !slow mug")
+    expect(page.get_by_role("status")).to_contain_text("Rendering 2 pictures.")
+    expect(page.locator("#clock")).to_have_text(re.compile(r"^[1-9]\.\d s$"))
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("status")).to_contain_text("Cancelled")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+    expect(page.locator("article")).to_have_count(0)
+    until(lambda: serve_studio("fake").queued_and_running() == (0, 0))
+
+
+def test_a_service_that_is_gone_is_told(visit: Visit, presets: Path, tmp_path: Path) -> None:
+    server = Server(
+        {
+            "IMAGEGEN_MODEL": "fake",
+            "IMAGEGEN_PRESETS": str(presets),
+            "IMAGEGEN_STORAGE": f"file:{tmp_path}",
+        }
+    )
+    server.wait_until("/readyz")
+    page = visit(url=f"http://127.0.0.1:{server.port}", expected="ERR_CONNECTION")
+    server.end()
+    generate(page, "a mug")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mug")
+
+
+@contextmanager
+def loading(presets: Path, output: Path, load_s: float) -> Iterator[str]:
+    """The address of a service whose model takes `load_s` to load."""
+    settings = Settings(model="fake", presets=str(presets), storage=f"file:{output}")
+    quick = build(settings)
+    engine = RenderProcess(functools.partial(FakeRenderer, load_s=load_s), max_queue=8)
+    service = ImageService(settings, quick.catalog, engine, quick.service._keeper, quick.metrics)
+    parts = type(quick)(settings, quick.catalog, quick.storage, engine, service, quick.metrics)
+    server = make_server("127.0.0.1", 0, create_app(parts), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    parts.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        parts.stop()
+
+
+def test_a_picture_asked_for_while_the_model_loads_is_waited_for(
+    visit: Visit, presets: Path, tmp_path: Path
+) -> None:
+    with loading(presets, tmp_path, load_s=6) as url:
+        page = visit(url=url, expected="ERR_CONNECTION")  # when the service is gone at the end
+        expect(page.get_by_role("status")).to_have_text("The model is loading: weights…")
+        expect(page.get_by_role("radio", name="Square")).to_be_checked()
+        assert "256 × 256" not in page.locator("#formats").inner_text()
+        page.get_by_role("radio", name="Portrait").check()
+        generate(page, "a mug")
+        expect(page.get_by_role("status")).to_have_text("The model is loading: weights…")
+        shown_pictures(page, 1)
+        expect(page.locator("#formats")).to_contain_text("256 × 256")
+        expect(page.get_by_role("radio", name="Portrait")).to_be_checked()
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mug")
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_nothing_overflows_at_any_width(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 760})
+    page.get_by_text("Advanced").click()
+    page.get_by_role("radio", name="Kräutergärten").check()
+    for number, prompt in (("1", LONG_WORD), ("3", HOSTILE), ("1", "short")):
+        page.get_by_text(number, exact=True).click()
+        generate(page, prompt)
+        shown_pictures(page, int(number))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.title") == "imagegen studio"
+    assert HOSTILE in results(page).nth(1).inner_text()
+    # What is pressed must be large enough for a finger (WCAG 2.2, 2.5.8).
+    for button in page.locator("button:visible, a.button:visible").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 24
+        assert box["width"] >= 24
+
+
+def test_a_link_to_a_picture_can_be_copied(visit: Visit) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    generate(page, "a heart")
+    [file] = shown_pictures(page, 1)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("status")).to_have_text("Link copied.")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith("http://127.0.0.1:")
+    assert page.request.get(link).body() == file
+
+
+def test_without_scripts_the_form_does_the_same(visit: Visit) -> None:
+    page = visit(java_script_enabled=False, expected="status of 422")
+    sent: list[Request] = []
+
+    def note(request: Request) -> None:
+        sent.append(request)
+
+    page.on("request", note)
+    expect(page.get_by_role("button", name="Lock seed")).to_have_count(0)
+    page.get_by_role("radio", name="Plain").check()
+    page.get_by_label("Seed", exact=True).fill("none")
+    generate(page, "a book")
+    expect(page.locator("#seed-message")).to_have_text("must be a whole number")
+    expect(page.get_by_label("Seed", exact=True)).to_be_focused()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a book")
+    expect(page.get_by_role("radio", name="Plain")).to_be_checked()
+    page.get_by_label("Seed", exact=True).fill("5")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    picture = page.get_by_role("img", name="Plain: a book")
+    expect(picture).to_be_visible()
+    first = page.request.get(picture.get_attribute("src") or "").body()
+    page.get_by_role("button", name="Same again").click()
+    expect(page.locator("#seed")).to_have_value("5")
+    assert page.request.get(picture.get_attribute("src") or "").body() == first
+    page.get_by_role("button", name="New variation").click()
+    expect(page.locator("#seed")).to_have_value("")
+    forms = [request.all_headers() for request in sent if request.method == "POST"]
+    assert len(forms) == 4
+    # An answer's no-referrer would make it `null`, and forms unknown over plain HTTP.
+    assert {form["origin"] for form in forms} == {page.url.rstrip("/")}
