@@ -127,7 +127,8 @@ function start(count, began) {
   if (document.activeElement === generate) cancel.focus({ preventScroll: true });
   generate.disabled = true;
   say(waiting());
-  if (matchMedia("(max-width: 59.99rem)").matches) progress.scrollIntoView();
+  const { top } = progress.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) progress.scrollIntoView();
 }
 
 function end() {
