@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 _log = logging.getLogger("imagegen.requests")
-_QUIET_PATHS = ("/livez", "/readyz", "/metrics")  # probes come every few seconds
+_QUIET_PATHS = ("/livez", "/readyz", "/metrics", "/studio/state")  # probes come every few seconds
 
 _SIGNED_PICTURES = "https://storage.googleapis.com"
 _POLICY = (
