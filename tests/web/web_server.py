@@ -47,7 +47,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             data = None if body is None else json.dumps(body)
             json_headers = {} if body is None else {"Content-Type": "application/json"}
