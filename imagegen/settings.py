@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from imagegen.errors import InvalidSettings
 
@@ -75,8 +76,12 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(said)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
-                for fault in error.errors()
-            )
+            faults = "; ".join(map(_sentence, error.errors()))
             raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}"
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is not a setting"
+    return f"{name}: {fault['msg']}"

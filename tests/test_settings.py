@@ -1,0 +1,52 @@
+"""Settings: what the environment may say, and the sentence for what it may not."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from imagegen.errors import InvalidSettings
+from imagegen.settings import Settings
+
+
+def test_what_is_not_said_is_the_default_and_other_names_are_left_alone() -> None:
+    assert Settings.from_environment({"PATH": "/bin", "MODEL": "x"}) == Settings()
+
+
+def test_every_setting_is_read() -> None:
+    said = {
+        "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
+        "device": "cuda", "dtype": "float16", "max_queue": 3, "deadline_s": 12.5,
+        "urls": "signed", "log_format": "json", "host": "0.0.0.0", "port": 9000,
+        "usd_per_hour": 0.0,
+    }  # fmt: skip
+    assert set(said) == set(Settings.model_fields)
+    environ = {f"IMAGEGEN_{name.upper()}": str(value) for name, value in said.items()}
+    assert Settings.from_environment(environ).model_dump() == said
+
+
+def test_port_is_cloud_runs_unless_ours_is_said() -> None:
+    assert Settings.from_environment({"PORT": "9000"}).port == 9000
+    assert Settings.from_environment({"PORT": "9000", "IMAGEGEN_PORT": "9001"}).port == 9001
+
+
+def test_every_fault_is_told_at_once() -> None:
+    environ = {
+        "IMAGEGEN_STEPS": "20",
+        "IMAGEGEN_DEVICE": "tpu",
+        "IMAGEGEN_MAX_QUEUE": "0",
+        "IMAGEGEN_DEADLINE_S": "0",
+        "PORT": "http",
+    }
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_environment(environ)
+    for words in (
+        "IMAGEGEN_STEPS is not a setting", "IMAGEGEN_DEVICE: ", "'auto', 'cpu' or 'cuda'",
+        "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_DEADLINE_S: ", "IMAGEGEN_PORT: ", "README.md",
+    ):  # fmt: skip
+        assert words in caught.value.detail
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
