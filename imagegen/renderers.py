@@ -52,8 +52,14 @@ def renderer_maker(
         brands=tuple(brands),
         device=settings.device,
         dtype=settings.dtype,
-        name=settings.model,
+        name=_name(settings.model, folder),
     )
+
+
+def _name(model: str, folder: Path | None) -> str:
+    """The starter keeps its name where it is said as a folder, as the image's settings do."""
+    is_starter = folder is not None and folder.resolve() == STARTER_FOLDER.resolve()
+    return STARTER if is_starter else model
 
 
 def _fake() -> Renderer[Any]:

@@ -89,6 +89,20 @@ def test_what_makes_the_renderer_travels_to_another_process(tmp_path: Path, mode
         assert isinstance(make(), FakeRenderer)
 
 
+def test_the_starter_keeps_its_name_where_it_is_said_as_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the image does; the record of a picture must not depend on where it was made."""
+    monkeypatch.setattr("imagegen.renderers.STARTER_FOLDER", tmp_path / "starter")
+    names = {}
+    for folder in ("starter", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model_index.json").write_text("{}")
+        make = renderer_maker(settings(tmp_path, model=str(tmp_path / folder)), ())
+        names[folder] = make()._name
+    assert names == {"starter": "starter", "other": str(tmp_path / "other")}
+
+
 def test_the_server_s_process_never_imports_what_only_rendering_needs() -> None:
     """What keeps the way from birth to /livez short."""
     heavy = ("torch", "diffusers", "transformers", "peft", "google.cloud", "requests")
