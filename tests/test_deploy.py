@@ -16,6 +16,7 @@ import pytest
 import yaml
 from google_schemas import accepted_annotations, faults_of_a_build, faults_of_a_service
 
+from imagegen.renderers import STARTER_FOLDER
 from imagegen.settings import Settings
 
 Mapping = dict[str, Any]
@@ -202,6 +203,18 @@ def test_the_image_runs_as_a_numbered_user_that_is_not_root(dockerfile: str) -> 
     user, group = re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.MULTILINE)[-1]
     assert int(user) > 0
     assert int(group) > 0
+
+
+def test_its_user_may_write_pictures_where_the_settings_put_them(dockerfile: str) -> None:
+    user, group = re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.MULTILINE)[-1]
+    [folder] = re.findall(rf"--owner={user} --group={group} (\S+)$", dockerfile, re.MULTILINE)
+    [at] = re.findall(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)
+    assert Settings().storage == f"file:./{Path(folder).relative_to(at)}"
+
+
+def test_the_image_starts_with_the_starter_model(repository: Path, dockerfile: str) -> None:
+    [model] = re.findall(r"^ARG MODEL=(\S+)$", dockerfile, re.MULTILINE)
+    assert repository / model == STARTER_FOLDER
 
 
 def test_the_image_carries_a_cuda_build_that_the_l4s_driver_runs(dockerfile: str) -> None:
