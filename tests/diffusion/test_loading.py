@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_bucket import running_bucket_server
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from imagegen.diffusion.families import load_family
-from imagegen.diffusion.loading import WeightsDigest, fetch_model
+from imagegen.diffusion.loading import _WANTED, WeightsDigest, fetch_model
 from imagegen.errors import InvalidModel, InvalidSettings
 
 pytestmark = pytest.mark.torch
@@ -48,6 +50,48 @@ def test_what_is_neither_folder_nor_id_is_refused(tmp_path: Path, model: str) ->
 def test_a_hub_id_is_looked_up_and_its_absence_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match="the Hub did not give 'somebody/nothing-here'"):
         fetch_model("somebody/nothing-here", tmp_path)
+
+
+def test_what_is_asked_of_the_hub_is_a_whole_model_and_no_more(copy: Path, tmp_path: Path) -> None:
+    needed = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    unwanted = {
+        "v1-5-pruned.ckpt", "v1-5-pruned.safetensors", "unet/diffusion_pytorch_model.bin",
+        "safety_checker/model.safetensors", "feature_extractor/preprocessor_config.json",
+    }  # fmt: skip
+    asked = set(filter_repo_objects(needed | unwanted, allow_patterns=list(_WANTED)))
+    assert asked == needed
+    load(copy)
+
+
+def test_a_hub_id_that_was_fetched_before_needs_no_network(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "hub" / "models--somebody--tiny"
+    revision = "0" * 40
+    shutil.copytree(copy, kept / "snapshots" / revision)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    load(fetch_model("somebody/tiny", tmp_path))
+
+
+def test_a_model_comes_out_of_a_bucket(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time no bucket is there any more."""
+    with running_bucket_server() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        bucket = server.client.bucket(server.new())
+        for path in copy.rglob("*"):
+            if path.is_file():
+                bucket.blob(f"tiny/1/{path.relative_to(copy)}").upload_from_filename(path)
+        url = f"gs://{bucket.name}/tiny/1"
+        folder = fetch_model(url, tmp_path / "cache")
+        load(folder)
+        with pytest.raises(InvalidSettings, match="nothing under"):
+            fetch_model(f"gs://{bucket.name}/tiny/2", tmp_path / "cache")
+    assert fetch_model(url, tmp_path / "cache") == folder
+    assert WeightsDigest(folder).result() == WeightsDigest(copy).result()
 
 
 def test_a_bucket_is_asked_once(tmp_path: Path) -> None:
