@@ -26,18 +26,20 @@ def documents(repository: Path) -> list[Path]:
 
 
 def values_of(field: FieldInfo) -> str:
-    """`auto` `cpu` `cuda`, 1 … 10,000, text."""
+    """`auto` `cpu` `cuda`, 1 … 10,000, above 0, text."""
     if typing.get_origin(field.annotation) is typing.Literal:
         return " ".join(f"`{value}`" for value in typing.get_args(field.annotation))
     if field.annotation is str:
         return "text"
-    low = next((b for rule in field.metadata if (b := bound(rule, "ge", "gt")) is not None), None)
-    high = next((b for rule in field.metadata if (b := bound(rule, "le", "lt")) is not None), None)
+    low, above, high = (bound(field, name) for name in ("ge", "gt", "le"))
+    if above is not None:
+        return f"above {above:,g}, at most {high:,g}"
     return f"{low:,g} or more" if high is None else f"{low:,g} … {high:,g}"
 
 
-def bound(rule: object, *names: str) -> float | None:
-    return next((value for name in names if (value := getattr(rule, name, None)) is not None), None)
+def bound(field: FieldInfo, name: str) -> float | None:
+    bounds = (getattr(rule, name, None) for rule in field.metadata)
+    return next((value for value in bounds if value is not None), None)
 
 
 def settings_table() -> str:
