@@ -158,6 +158,12 @@ def _concurrency(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
 def _add_presets(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every brand, one a line")
@@ -175,10 +181,10 @@ def _add_training(parser: ArgumentParser) -> None:
     parser.add_argument("--brand", required=True, help="its folder gets the LoRA")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the pictures")
     for option, kind, default, about in (
-        ("--steps", int, 600, "optimiser steps"),
-        ("--rank", int, 8, "of the adapter matrices"),
+        ("--steps", _positive, 600, "optimiser steps"),
+        ("--rank", _positive, 8, "of the adapter matrices"),
         ("--learning-rate", float, 1e-3, "of AdamW"),
-        ("--resolution", int, None, "side in pixels; the model's own by default"),
+        ("--resolution", _positive, None, "side in pixels; the model's own by default"),
         ("--seed", int, 0, "of noise and order"),
     ):
         shown = about if default is None else f"{about} ({default})"

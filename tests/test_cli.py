@@ -98,9 +98,15 @@ def test_every_field_of_a_request_is_an_option_with_its_description(workplace, c
         (["presets", "show", "plane"], "did you mean plain?"),
         (["train-lora", "--brand", "plane", "--images", "."], "did you mean plain?"),
         (["train-lora", "--brand", "plain", "--images", "."], "training needs IMAGEGEN_MODEL"),
+        (["train-lora", "--brand", "odd", "--images", "."], "preset.yaml:2: colour: is not a"),
+        (["train-lora", "--brand", "bare", "--images", "."], "preset.yaml: there is no such file"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_2(workplace, capsys, arguments, sentence):
+    if arguments[0] == "train-lora":
+        for brand in ("odd", "bare"):
+            (workplace / "brand_presets" / brand).mkdir()
+        (workplace / "brand_presets/odd/preset.yaml").write_text("name: Odd\ncolour: red\n")
     (workplace / "empty.csv").write_text("")
     (workplace / "typo.csv").write_text("brand,promt\nplain,x\n")
     (workplace / "good.csv").write_text("brand,prompt\nplain,x\n")
@@ -123,6 +129,8 @@ def test_a_mistake_is_one_sentence_and_exit_2(workplace, capsys, arguments, sent
         ["batch", "f", "--url", "http://x", "--local"],
         ["batch", "f", "--concurrency", "0"],
         ["batch", "f", "--concurrency", "٣"],
+        ["train-lora", "--brand", "plain", "--images", ".", "--steps", "0"],
+        ["train-lora", "--brand", "plain", "--images", ".", "--rank", "-8"],
         ["starter", "train"],
     ],
 )

@@ -13,9 +13,7 @@ from imagegen.batch.image_source import unknown_brand
 from imagegen.commands.progress import StepProgress, printable
 from imagegen.errors import InvalidModel, InvalidPreset
 from imagegen.presets import BrandPreset, PresetCatalog, check_presets
-from imagegen.presets.files import FILE_NAME
-from imagegen.presets.marked_yaml import read_yaml
-from imagegen.presets.schema import PresetFile
+from imagegen.presets.files import read_words
 from imagegen.renderers import local_model_folder
 from imagegen.settings import Settings
 
@@ -70,6 +68,8 @@ def train_lora(arguments: Namespace) -> int:
     if not brand.is_dir():
         there = [folder.name for folder in _presets_folder().glob("*/")]
         raise unknown_brand(arguments.brand, there)
+    # training and use have the brand's words in common; the preset's LoRA need not exist yet
+    template = read_words(brand).prompt.template
     model = local_model_folder(Settings.from_environment().model)
     if model is None:
         raise InvalidModel("training needs IMAGEGEN_MODEL to be a folder on this machine")
@@ -81,7 +81,7 @@ def train_lora(arguments: Namespace) -> int:
         brand,
         arguments.images,
         model=model,
-        template=_template(brand / FILE_NAME),
+        template=template,
         steps=arguments.steps,
         rank=arguments.rank,
         learning_rate=arguments.learning_rate,
@@ -92,14 +92,6 @@ def train_lora(arguments: Namespace) -> int:
     progress.close()
     print(written)
     return DONE
-
-
-def _template(file: Path) -> str:
-    """The words training and use have in common; the preset's LoRA need not exist yet."""
-    try:
-        return PresetFile.model_validate(read_yaml(file.read_bytes()).value).prompt.template
-    except ValueError as error:
-        raise InvalidPreset(f"{file}: {error}") from None
 
 
 def _presets_folder() -> Path:

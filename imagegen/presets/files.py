@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from imagegen.adapter_files.targets import read_header
-from imagegen.errors import InvalidAdapter
+from imagegen.errors import InvalidAdapter, InvalidPreset
 from imagegen.generation import BRAND_PATTERN, AdapterUse
 from imagegen.presets.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
 from imagegen.presets.schema import PresetFile, names_a_file_below
@@ -67,11 +67,9 @@ def read_brand(folder: Path, check: AdapterCheck) -> BrandFolder | list[str]:
     """The brand in `folder`, or all of its faults as `file:line: key: message`."""
     file = folder / FILE_NAME
     try:
-        marked = read_yaml(_read_bounded(file, folder))
-    except YamlFault as fault:
-        return [_sentence(file, fault.line, "", str(fault))]
-    except OSError as error:
-        return [f"{file}: {error.strerror or error}"]
+        marked = _read_marked(file, folder)
+    except InvalidPreset as error:
+        return [str(error)]
     found: list[tuple[Place, str]] = []
     if not re.fullmatch(BRAND_PATTERN, folder.name):
         found.append(((), f"the folder's name {folder.name!r} must match {BRAND_PATTERN}"))
@@ -79,13 +77,35 @@ def read_brand(folder: Path, check: AdapterCheck) -> BrandFolder | list[str]:
     hashes = _check_adapters(folder, marked.value, check, found)
     cover = _find_cover(folder, marked.value, found)
     if content is None or found:
-        faults = sorted((marked.line(place), _key(place), message) for place, message in found)
-        return [_sentence(file, *fault) for fault in faults]
+        return _sentences(file, marked, found)
     adapters = tuple(
         AdapterUse(folder / entry.file, hashes[entry.file], entry.weight)
         for entry in content.adapters
     )
     return BrandFolder(folder.name, content, adapters, cover, _version(content, hashes))
+
+
+def read_words(folder: Path) -> PresetFile:
+    """What the preset says, whether or not the files it names are there yet.
+
+    Raises InvalidPreset with every fault, one a line.
+    """
+    file = folder / FILE_NAME
+    marked = _read_marked(file, folder)
+    found: list[tuple[Place, str]] = []
+    content = _validate(marked, found)
+    if content is None or found:
+        raise InvalidPreset("\n".join(_sentences(file, marked, found)))
+    return content
+
+
+def _read_marked(file: Path, folder: Path) -> Marked:
+    try:
+        return read_yaml(_read_bounded(file, folder))
+    except YamlFault as fault:
+        raise InvalidPreset(_sentence(file, fault.line, "", str(fault))) from None
+    except OSError as error:
+        raise InvalidPreset(f"{file}: {error.strerror or error}") from None
 
 
 def _read_bounded(file: Path, folder: Path) -> bytes:
@@ -188,6 +208,11 @@ def _version(content: PresetFile, hashes: Mapping[str, str]) -> str:
 def _key(place: Place) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return key.removeprefix(".")
+
+
+def _sentences(file: Path, marked: Marked, found: list[tuple[Place, str]]) -> list[str]:
+    faults = sorted((marked.line(place), _key(place), message) for place, message in found)
+    return [_sentence(file, *fault) for fault in faults]
 
 
 def _sentence(file: Path, line: int, key: str, message: str) -> str:

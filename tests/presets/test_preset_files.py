@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from imagegen.errors import InvalidPreset
 from imagegen.generation import GenerationRequest
 from imagegen.presets import PresetCatalog, check_presets
+from imagegen.presets.files import read_words
 from imagegen.presets.schema import BrandDefaults
 
 GOOD = "name: Aurora\n"
@@ -298,3 +299,17 @@ def test_defaults_have_the_bounds_of_requests(field):
         return str(said)
 
     assert bounds(BrandDefaults) == bounds(GenerationRequest)
+
+
+def test_a_brands_words_can_be_read_before_its_lora_is_trained(tmp_path: Path) -> None:
+    text = GOOD + "adapters: [{file: later.safetensors}]\nprompt: {template: 'ours, {prompt}'}\n"
+    brand = write_brand(tmp_path, text)
+    assert read_words(brand).prompt.template == "ours, {prompt}"
+    assert "later.safetensors: there is no such file" in faults_of(tmp_path)[0]
+    (brand / "preset.yaml").write_text(text + "palette: [red]\ncolour: red\n")
+    with pytest.raises(InvalidPreset) as caught:
+        read_words(brand)
+    assert [line.split(": ")[1] for line in str(caught.value).split("\n")] == [
+        "palette[0]",
+        "colour",
+    ]
