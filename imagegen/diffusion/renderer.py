@@ -79,10 +79,10 @@ class DiffusersRenderer:
 
     def load(self, phase: Phase) -> ModelInfo:
         """Raises InvalidModel, InvalidAdapter or InvalidSettings, each saying what to mend."""
-        phase("model")
+        phase("files")
         folder = fetch_model(self._model, CACHE.expanduser())
         digest = WeightsDigest(folder)
-        phase("import")
+        phase("libraries")
         quieten()
         from imagegen.diffusion.adapters import AdapterBank
         from imagegen.diffusion.families import load_family

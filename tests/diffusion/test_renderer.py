@@ -32,7 +32,8 @@ def test_load_says_what_the_model_is(model_folder: Callable[..., Path]) -> None:
     phases: list[str] = []
     renderer = DiffusersRenderer(str(model_folder()), [], "cpu", "auto", name="tiny")
     info = renderer.load(phases.append)
-    assert phases == ["model", "import", "weights", "adapters", "warm-up"]
+    assert phases == ["files", "libraries", "weights", "adapters", "warm-up"]
+    assert "import" not in phases, "the process has said that one already: one line a phase"
     assert (info.name, info.family, info.device, info.dtype) == ("tiny", "sd", "cpu", "float32")
     assert (info.native_px, info.min_px, info.max_px) == (64, 32, 128)
     assert info.schedulers == tuple(Scheduler)
