@@ -69,7 +69,8 @@ def _not_empty(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(_clean_text)]
+# Counted after cleaning: NFC makes some texts shorter (most of macOS's) and a few longer.
+Text = Annotated[str, AfterValidator(_clean_text), StringConstraints(max_length=2_000)]
 Side = Annotated[int, Field(ge=8, le=8_192, multiple_of=8)]
 
 

@@ -80,6 +80,13 @@ def test_zero_is_a_value() -> None:
     assert (request.seed, request.guidance_scale) == (0, 0.0)
 
 
+def test_a_text_is_counted_as_it_is_kept() -> None:
+    decomposed = "e\N{COMBINING ACUTE ACCENT}" * 2_000  # as macOS writes é
+    assert parse_fields(said(prompt=decomposed)).prompt == "é" * 2_000
+    with pytest.raises(InvalidRequest, match="at most 2000 characters"):
+        parse_fields(said(prompt="\N{MUSICAL SYMBOL HALF NOTE}" * 1_001))  # two characters in NFC
+
+
 def test_of_a_repeated_key_the_last_value_counts() -> None:
     assert parse_json(b'{"brand": "a", "prompt": "x", "brand": "b"}').brand == "b"
 
