@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import typing
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import pytest
 from pydantic.fields import FieldInfo
 from sample_brands import write_brands
 
-from imagegen import errors
+from imagegen import cli, errors
+from imagegen.batch.script import read_script
 from imagegen.bootstrap import build
-from imagegen.generation import GenerationRequest
+from imagegen.generation import Generation, GenerationRequest
+from imagegen.presets.files import read_words
 from imagegen.settings import PREFIX, Settings
 from imagegen.web.app import create_app
 from imagegen.web.errors import STATUS
@@ -120,6 +124,52 @@ def test_every_link_leads_somewhere(repository: Path) -> None:
         if "://" not in target and not (document.parent / target).exists()
     ]
     assert not broken
+
+
+def examples(document: Path, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_brand_in_the_readme_is_one(repository: Path, tmp_path: Path) -> None:
+    [text] = examples(repository / "README.md", "yaml")
+    (tmp_path / "preset.yaml").write_text(text)
+    assert read_words(tmp_path).name == "Aurora"
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "num_images"),
+    [("README.md", "csv", 3), ("docs/batch.md", "csv", 10), ("docs/batch.md", "json", 4)],
+)
+def test_a_script_in_the_documents_makes_so_many_pictures(
+    repository: Path, tmp_path: Path, document: str, kind: str, num_images: int
+) -> None:
+    [text] = examples(repository / document, kind)
+    file = tmp_path / f"campaign.{kind.replace('json', 'jsonl')}"
+    file.write_text(text)
+    script = read_script(file)
+    assert not script.bad_rows
+    assert script.num_images == num_images
+
+
+def test_every_command_in_the_documents_is_understood(repository: Path) -> None:
+    text = "\n".join(page.read_text() for page in documents(repository))
+    commands = re.findall(r"^(?:\.venv/bin/)?imagegen (.*)$", text, re.MULTILINE)
+    commands += re.findall(r"`(?:\.venv/bin/)?imagegen ([^`]*)`", text)
+    assert len(commands) > 8
+    for command in commands:
+        cli._parser().parse_args(shlex.split(command, comments=True))
+
+
+def test_the_requests_and_the_answer_in_the_documents_are_whole(repository: Path) -> None:
+    for body in re.findall(r"-d '(\{.*?\})'", (repository / "README.md").read_text()):
+        GenerationRequest.model_validate_json(body)
+    [answer] = examples(repository / "docs" / "api.md", "json")
+    said = Generation.model_validate_json(answer).model_dump(mode="json")
+    assert {name: list(value) for name, value in said.items() if isinstance(value, dict)} == {
+        name: list(value) for name, value in json.loads(answer).items() if isinstance(value, dict)
+    }
+    assert set(json.loads(answer)) == set(Generation.model_fields)
+    assert set(json.loads(answer)["images"][0]) == set(said["images"][0])
 
 
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "TBD"])
