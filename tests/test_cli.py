@@ -89,7 +89,7 @@ def test_every_field_of_a_request_is_an_option_with_its_description(workplace, c
         (["generate", "--brand", "plain", "x", "--format", "stroy"], "format"),
         (["generate", "--brand", "plain", "x", "--num-images", "9", "--seed", "1.5"],
          "--num-images: must be 8 or less; --seed: must be a whole number"),
-        (["generate", "--brand", "plain", "x\udcff"], "prompt: must not contain control characters"),
+        (["generate", "--brand", "plain", "x\udcff"], "prompt: must not contain control char"),
         (["generate", "--brand", "plain", "x", "--url", "ftp://x"], "no http(s) address"),
         (["batch", "none.csv"], "cannot read none.csv: No such file"),
         (["batch", "empty.csv"], "the script is empty"),
