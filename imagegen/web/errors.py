@@ -50,8 +50,11 @@ def register_errors(app: Flask) -> None:
 
 
 def tell_failure(error: ImagegenError) -> Response:
-    """The answer to an expected failure."""
-    response = _problem(status_of(type(error)), error.code, error.detail, **_field_errors(error))
+    """The answer to an expected failure; one that is ours also tells the log why."""
+    status = status_of(type(error))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("%s: %s", error.code, error.detail)
+    response = _problem(status, error.code, error.detail, **_field_errors(error))
     if isinstance(error, Busy):
         response.headers["Retry-After"] = str(retry_after(error.retry_after_s))
     return response

@@ -93,6 +93,17 @@ def test_a_surprise_is_logged_with_its_reference_and_tells_no_trace(
     assert record.exc_info is not None
 
 
+def test_the_log_tells_why_where_the_caller_is_not_at_fault(
+    application: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    with create_app(application).app_context(), caplog.at_level(logging.INFO):
+        tell_failure(errors.UnknownBrand("no brand 'x'"))
+        tell_failure(errors.StorageUnavailable("cannot write a.png: disk full", retry_after_s=30))
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "storage_unavailable: cannot write a.png: disk full"
+
+
 def test_422_names_the_fields(client: FlaskClient) -> None:
     response = client.post("/generate", json=BODY | {"seed": -1, "steps": 3})
     problem = response.get_json()
