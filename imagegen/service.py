@@ -18,7 +18,7 @@ from imagegen.errors import (
     ImagegenError,
     ModelLoading,
     QueueFull,
-    UnknownBrand,
+    RenderFailed,
 )
 from imagegen.generation import (
     GeneratedImage,
@@ -97,7 +97,7 @@ class ImageService:
             with self._counted_in():
                 generation = self._generate(request, caller, patience, on_image)
         except Exception as error:
-            brand = NO_BRAND if isinstance(error, UnknownBrand) else request.brand
+            brand = request.brand if request.brand in self._catalog else NO_BRAND
             code = error.code if isinstance(error, ImagegenError) else "internal_error"
             self._metrics.ended_without_pictures(brand, code)
             raise
@@ -116,6 +116,8 @@ class ImageService:
             for index, rendering in self._as_finished(futures, patience):
                 kept[index] = self._keeper.keep(order, index, rendering)
                 on_image(kept[index].image, kept[index].data)
+        except RenderFailed as error:
+            raise RenderFailed(f"{error.detail} ({order.id})") from error
         finally:
             self._engine.cancel([future for future in futures if not future.done()])
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)

@@ -149,7 +149,7 @@ def test_callers_faults_are_told(service: ImageService) -> None:
 def test_a_failed_picture_takes_its_siblings_along(
     service: ImageService, engine: RenderProcess
 ) -> None:
-    with pytest.raises(RenderFailed):
+    with pytest.raises(RenderFailed, match=r"not finite \(gen_[0-9a-f]{20}\)"):
         service.generate(asked(prompt="!nan", num_images=8))
     assert engine.status().queued == 0
     assert service.in_flight == 0
@@ -215,6 +215,20 @@ def test_requests_wait_while_the_model_loads(make_service: Make) -> None:
             assert len(waiting.result().images) == 8
     finally:
         engine.stop(0)
+
+
+def test_callers_cannot_invent_brands_for_the_metrics(make_service: Make) -> None:
+    service = make_service(RenderProcess(FakeRenderer, max_queue=MAX_QUEUE))
+    for brand in ("nobody", "aurora"):
+        with pytest.raises(UnknownBrand if brand == "nobody" else ModelLoading):
+            service.generate(asked(brand=brand, deadline_s=0.01))
+    service.drain()  # refused before anybody looks for the brand
+    with pytest.raises(Draining):
+        service.generate(asked(brand="nobody"))
+    exposition = service._metrics.exposition().decode()
+    assert 'brand="aurora",status="model_loading"' in exposition
+    assert 'brand="(unknown)",status="draining"' in exposition
+    assert "nobody" not in exposition
 
 
 def test_draining_refuses_the_new_and_finishes_the_old(make_service: Make) -> None:

@@ -208,6 +208,9 @@ class PresetCatalog:
             known = ", ".join(sorted(self._presets))
             raise UnknownBrand(f"no brand {brand!r}; there are {known}") from None
 
+    def __contains__(self, brand: str) -> bool:
+        return brand in self._presets
+
     def __iter__(self) -> Iterator[BrandPreset]:
         return iter(self._presets.values())
 
