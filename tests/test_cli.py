@@ -58,6 +58,13 @@ def test_generate_writes_the_pictures_it_names(workplace):
     assert all((workplace / line.split("  ")[0]).stat().st_size for line in lines)
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_rendered(workplace, capsys):
+    (workplace / "taken").write_text("")
+    assert cli.main(["generate", "--brand", "plain", "a mug", "-o", "taken"]) == 1
+    assert capsys.readouterr().err == "imagegen: taken: File exists\n"
+    assert not (workplace / "output").exists()  # no model was loaded, nothing stored
+
+
 def test_generate_for_machines_and_the_same_seed_gives_the_same_picture(workplace, capsys):
     answers = []
     for _ in range(2):

@@ -16,7 +16,7 @@ from imagegen.batch.manifest import as_json
 from imagegen.batch.output_folder import OutputFolder
 from imagegen.batch.remote import RemoteImages
 from imagegen.batch.rows import split_values
-from imagegen.batch.run import Batch, checked, file_names, invalid, pending
+from imagegen.batch.run import Batch, Outcome, checked, file_names, invalid, pending
 from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import build
 from imagegen.commands.progress import BatchProgress, printable
@@ -40,6 +40,7 @@ def generate(arguments: Namespace) -> int:
     request = _request(arguments)
     check, opened = _pictures_from(arguments.url)
     check(request)
+    arguments.output.mkdir(parents=True, exist_ok=True)  # before minutes of rendering for nothing
     with opened() as source:
         delivery = source.generate(request, lambda: True)
     names = _save(arguments.output, request, delivery)
@@ -73,11 +74,7 @@ def batch(arguments: Namespace) -> int:
         finally:
             progress.close()
             outcome = run.finish()
-        progress.machine_line({"outcome": asdict(outcome), "folder": str(path)})
-        counts = ", ".join(
-            f"{count:,} {status}" for status, count in asdict(outcome).items() if count
-        )
-        progress.note(f"{counts or 'no rows'}; pictures and manifest are in {path}")
+            _conclude(outcome, path, progress)  # also to who interrupts: what is where
     return DONE if outcome.complete else SOME_FAILED
 
 
@@ -96,7 +93,6 @@ def _request(arguments: Namespace) -> GenerationRequest:
 
 def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[str]:
     """The files' paths. The generation's random id keeps them apart from any made before."""
-    folder.mkdir(parents=True, exist_ok=True)
     key = delivery.generation.id.removeprefix("gen_")
     paths = [folder / name for name in file_names(request, key)]
     for path, data in zip(paths, delivery.pictures, strict=True):
@@ -158,6 +154,12 @@ def _announce(script: PromptScript, run: Batch, progress: BatchProgress) -> None
     progress.note(_counts(script) + (f"; {finished:,} finished before" if finished else ""))
     for bad in script.bad_rows:
         progress.row(invalid(bad))
+
+
+def _conclude(outcome: Outcome, folder: Path, progress: BatchProgress) -> None:
+    progress.machine_line({"outcome": asdict(outcome), "folder": str(folder)})
+    counts = ", ".join(f"{count:,} {status}" for status, count in asdict(outcome).items() if count)
+    progress.note(f"{counts or 'no rows'}; pictures and manifest are in {folder}")
 
 
 def _counts(script: PromptScript) -> str:
