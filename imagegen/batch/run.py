@@ -23,6 +23,7 @@ from imagegen.generation import GenerationRequest
 PATIENCE_S = 900.0  # how long a row asks again while it is told "not now"
 _LONGEST_WAIT_S = 60.0
 _SLUG_LENGTH = 40
+_KEY_LENGTH = 12
 
 OnRow = Callable[[ManifestRow], None]
 
@@ -177,12 +178,13 @@ def invalid(bad: BadRow) -> ManifestRow:
 
 
 def file_names(request: GenerationRequest, key: str) -> list[str]:
-    """`aurora-a-red-mug-7b4d19f2.png`, or `…-1.png`, `…-2.png` where several are asked for.
+    """`aurora-a-red-mug-7b4d19f2a05c.png`, or `…-1.png`, `…-2.png` where several are asked for.
 
-    `key` tells files of equal prompts apart; eight characters of it suffice.
+    `key` tells files of equal prompts apart. Twelve characters of it suffice: with eight, one in
+    a hundred scripts of ten thousand like-named rows would have two rows with one file.
     """
     slug = re.sub(r"\W+", "-", request.prompt.lower())[:_SLUG_LENGTH].strip("-")
-    stem = "-".join(filter(None, (request.brand, slug, key[:8])))
+    stem = "-".join(filter(None, (request.brand, slug, key[:_KEY_LENGTH])))
     count = request.num_images
     numbers = [""] if count == 1 else [f"-{number}" for number in range(1, count + 1)]
     return [f"{stem}{number}.{request.output_format.extension}" for number in numbers]
