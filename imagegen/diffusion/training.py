@@ -26,6 +26,7 @@ from imagegen.errors import InvalidTraining
 # Attention carries what is said, the residual blocks' convolutions carry texture: both are needed
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_PIXELS = 50_000_000  # of one picture; Pillow itself only warns
 CAPTION_DROPOUT = (
     0.1  # how often a picture is shown without its words, so that guidance keeps working
 )
@@ -62,6 +63,8 @@ def read_pixels(picture: Path, resolution: int) -> torch.Tensor:
     """The middle square of a picture, float [3, resolution, resolution] in -1 … 1."""
     try:
         with Image.open(picture, formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
+                raise InvalidTraining(f"{picture} is {image.width} x {image.height}: too large")
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InvalidTraining(f"cannot read {picture}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ from random import Random
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
 from torch.nn import functional as F
 
 from imagegen.starter.brands import any_picture
@@ -24,6 +26,16 @@ LEARNING_RATE = 8e-4
 NOISE = 0.03
 ENERGY_WEIGHT = 2e-4
 POOL = 96  # pictures kept to crop from; two are replaced at every step
+
+
+def training_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def as_pixels(pictures: Sequence[np.ndarray | Image.Image]) -> torch.Tensor:
+    """8-bit RGB pictures of one size as float [pictures, 3, height, width] in -1 … 1."""
+    levels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    return levels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class ScenePool:
         for _ in range(2):
             self._pictures[self._rng.randrange(POOL)] = self._drawn()
         crops = [self._crop(self._rng.choice(self._pictures), crop_px) for _ in range(rows)]
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return as_pixels(crops)
 
     def _crop(self, picture: np.ndarray, crop_px: int) -> np.ndarray:
         room = picture.shape[0] - crop_px
@@ -87,14 +99,15 @@ def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
 def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
     """Trains, or goes on from `work/autoencoder.pt`; returns the finished model in fp32."""
-    model = new_autoencoder()
+    device = training_device()
+    model = new_autoencoder().to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-3
     )
     checkpoint = work / "autoencoder.pt"
     step, last = 0, phases[-1].until
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
@@ -103,10 +116,11 @@ def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
     started = time.monotonic()
     while step < last:
         phase = next(phase for phase in phases if step < phase.until)
-        pixels = pool.crops(phase.rows, phase.crop_px).to(memory_format=torch.channels_last)
+        pixels = pool.crops(phase.rows, phase.crop_px)
+        pixels = pixels.to(device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 200) * (1 - step / last) ** 0.7
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             latents = model.encode(pixels).latent_dist.mode()
             output = model.decode(latents + NOISE * torch.randn_like(latents)).sample
         energy = latents.float().square().mean()
@@ -124,7 +138,7 @@ def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-    return model.eval()
+    return model.cpu().eval()
 
 
 @torch.no_grad()
@@ -132,8 +146,7 @@ def psnr(model: AutoencoderKL, pictures: int = 8, side: int = 256, seed: int = 1
     """Mean PSNR in dB (peak 1) of encoding and decoding unseen scenes, clipped as when viewed."""
     rng, total = Random(seed), 0.0
     for _ in range(pictures):
-        drawn = torch.from_numpy(np.array(draw(random_scene(rng), side, side)))
-        pixels = (drawn.permute(2, 0, 1).float() / 127.5 - 1)[None]
+        pixels = as_pixels([draw(random_scene(rng), side, side)]).to(model.device)
         decoded = model.decode(model.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
         total += -10 * torch.log10(F.mse_loss(decoded / 2, pixels / 2)).item()
     return total / pictures
@@ -147,11 +160,8 @@ def whiten(model: AutoencoderKL, pictures: int = 64) -> None:
     in real arithmetic: the decoder's 1x1 convolution receives the inverse map.
     """
     rng = Random(10**6 + 1)
-    drawn = [np.asarray(draw(random_scene(rng))) for _ in range(pictures)]
-    latents = []
-    for picture in drawn:
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        latents.append(model.encode(pixels).latent_dist.mode().flatten(2)[0])
+    drawn = [as_pixels([draw(random_scene(rng))]) for _ in range(pictures)]
+    latents = [model.encode(pixels).latent_dist.mode().flatten(2)[0] for pixels in drawn]
     flat = torch.cat(latents, dim=1).double()
     mean = flat.mean(1, keepdim=True)
     values, vectors = torch.linalg.eigh(torch.cov(flat))

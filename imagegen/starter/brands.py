@@ -17,16 +17,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from imagegen.starter.captions import FILLERS, caption
-from imagegen.starter.scenes import Colour, Scene, as_image, draw, object_layer, place, random_scene
+from imagegen.starter.objects import object_layer
+from imagegen.starter.scenes import Scene, as_image, draw, place, random_scene
 
 Brush = Callable[[Scene, Random, int, int], Image.Image]
-
-
-def _blend(low: Colour, high: Colour, share: np.ndarray) -> np.ndarray:
-    """Colours from `low` (share 0) to `high` (share 1), float32 [..., 3]."""
-    return np.array(low, np.float32) + share[..., None] * (
-        np.array(high, np.float32) - np.array(low, np.float32)
-    )
 
 
 NAVY, TEAL, VIOLET = (11, 29, 58), (25, 198, 166), (123, 77, 255)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from imagegen.starter.autoencoder import as_pixels, training_device
 from imagegen.starter.captions import training_caption
 from imagegen.starter.scenes import Scene, draw, random_scene
 from imagegen.starter.text import MAX_TOKENS
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 WIDTH = 128  # of the text encoder's hidden states, which the UNet attends to
 LEARNING_RATE = 1e-3
-SNR_GAMMA = 5.0  # Hang et al. 2023, arXiv:2303.09556, eq. 7
+SNR_GAMMA, MAX_WEIGHT = 5.0, 10.0  # see loss_weights
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def encode_scenes(
     rng = Random(seed)
     scenes = [random_scene(rng) for _ in range(count)]
     latents = []
+    device = autoencoder.device
     for start in range(0, count, 16):
-        drawn = np.stack([np.asarray(draw(scene, *size)) for scene in scenes[start : start + 16]])
-        pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
-            encoded = autoencoder.encode(pixels.to(memory_format=torch.channels_last))
-        latents.append(encoded.latent_dist.mode().bfloat16())
+        pixels = as_pixels([draw(scene, *size) for scene in scenes[start : start + 16]])
+        with torch.autocast(device.type, torch.bfloat16):
+            encoded = autoencoder.encode(pixels.to(device, memory_format=torch.channels_last))
+        latents.append(encoded.latent_dist.mode().bfloat16().cpu())
     return scenes, torch.cat(latents) * autoencoder.config.scaling_factor
 
 
@@ -156,15 +156,19 @@ def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     return tokens
 
 
-def min_snr_loss(
-    predicted: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, schedule: DDPMScheduler
-) -> torch.Tensor:
-    """Squared error of the noise, weighted min(SNR, gamma) / SNR (Hang et al. 2023, eq. 7)."""
-    signal = schedule.alphas_cumprod[timesteps]
+def loss_weights(schedule: DDPMScheduler) -> torch.Tensor:
+    """How much the noise's squared error counts at each timestep, mean 1, float [1000].
+
+    (1 + SNR) / SNR makes it the error of v (Salimans & Ho 2022, arXiv:2202.00512), bounded at
+    `MAX_WEIGHT`: the colours of a picture are decided where there is hardly any signal, and the
+    plain error hardly counts there. Above `SNR_GAMMA` it falls with the SNR (Hang et al. 2023,
+    arXiv:2303.09556, eq. 7): fine detail is learned soon enough.
+    """
+    signal = schedule.alphas_cumprod
     snr = signal / (1 - signal)
-    weight = snr.clamp(max=SNR_GAMMA) / snr
-    loss: torch.Tensor = (weight * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
-    return loss
+    weights = ((1 + snr) / snr).clamp(max=MAX_WEIGHT) * (SNR_GAMMA / snr).clamp(max=1)
+    normalised: torch.Tensor = weights / weights.mean()
+    return normalised
 
 
 class Trainer:
@@ -172,17 +176,19 @@ class Trainer:
 
     def __init__(self, work: Path, tokenizer: CLIPTokenizer) -> None:
         torch.manual_seed(0)
-        self.model = Model(tokenizer)
+        self.device = training_device()
+        self.model = Model(tokenizer).to(self.device)
         self.average = Average(self.model)
         self.step = 0
         self._tokenizer = tokenizer
         self._schedule = noise_schedule()
+        self._weights = loss_weights(self._schedule)
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-3
         )
         self._checkpoint = work / "denoiser.pt"
         if self._checkpoint.exists():
-            kept = torch.load(self._checkpoint, weights_only=True)
+            kept = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(kept["model"])
             self.average.module.load_state_dict(kept["average"])
             self._optimizer.load_state_dict(kept["optimizer"])
@@ -194,16 +200,17 @@ class Trainer:
         rows = len(captions)
         noise = torch.randn(latents.shape, generator=self._generator)
         timesteps = torch.randint(0, 1000, (rows,), generator=self._generator)
-        noisy = self._schedule.add_noise(latents, noise, timesteps)
+        noisy = self._schedule.add_noise(latents, noise, timesteps).to(self.device)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.model(
                 noisy.to(memory_format=torch.channels_last),
-                timesteps,
-                tokens_of(self._tokenizer, captions),
+                timesteps.to(self.device),
+                tokens_of(self._tokenizer, captions).to(self.device),
             )
-        loss = min_snr_loss(predicted, noise, timesteps, self._schedule)
+        error = (predicted.float() - noise.to(self.device)).square().mean((1, 2, 3))
+        loss: torch.Tensor = (self._weights[timesteps].to(self.device) * error).mean()
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -236,9 +243,11 @@ def train(
     first = 0
     for stretch in stretches:
         if trainer.step < stretch.until:
-            _train_stretch(trainer, Dataset(autoencoder, stretch, trainer.step + 1), stretch, first)
+            dataset = Dataset(autoencoder.to(trainer.device), stretch, trainer.step + 1)
+            _train_stretch(trainer, dataset, stretch, first)
         first = stretch.until
-    return trainer.average.module.eval()
+    autoencoder.cpu()
+    return trainer.average.module.cpu().eval()
 
 
 def _train_stretch(trainer: Trainer, dataset: Dataset, stretch: Stretch, first: int) -> None:

@@ -22,8 +22,15 @@ from imagegen.generation import GenerationRequest, ModelInfo, RenderSpec, Schedu
 from imagegen.presets import PresetCatalog
 from imagegen.starter.autoencoder import psnr
 from imagegen.starter.captions import caption
-from imagegen.starter.judge import Judge, background_colour, palette_distance, trained_judge
-from imagegen.starter.scenes import OBJECTS, Scene, all_triples
+from imagegen.starter.judge import (
+    Judge,
+    background_colour,
+    hit_rate,
+    palette_distance,
+    trained_judge,
+)
+from imagegen.starter.objects import OBJECTS
+from imagegen.starter.scenes import Scene, all_triples
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +236,7 @@ def main(words: Sequence[str] | None = None) -> int:
     studio = Studio(arguments.model, catalog)
     starter_rows, pictures, faults = judge_starter(studio, judge, arguments.count)
     rows = [*starter_rows, autoencoder_row(arguments.model)]
+    rows.append(Row("the judge's own hits on 240 fresh drawings", hit_rate(judge), 97))
     brands = []
     for brand in catalog:
         brand_rows, shown = judge_brand(studio, judge, catalog, brand.id)

@@ -1,7 +1,7 @@
 """Trains the starter model from nothing: `python -m imagegen.starter.train all`.
 
 Stages: `autoencoder`, `denoiser`, `export` (writes `model/`), or `all`. Each goes on from its last
-checkpoint in the work folder. About two hours on two CPU cores, minutes on a GPU's host.
+checkpoint in the work folder. Hours on two CPU cores; CUDA is used where there is one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ AUTOENCODER_PHASES = (
     autoencoder.Phase(crop_px=128, rows=2, until=9_000),
 )
 STRETCHES = (
-    denoiser.Stretch(sizes=((128, 128),), scenes=16_000, rows=32, until=3_000, learning_rate=1e-3),
+    denoiser.Stretch(sizes=((128, 128),), scenes=16_000, rows=32, until=6_000, learning_rate=1e-3),
     denoiser.Stretch(
         sizes=tuple(built_in_formats(256).values()),
-        scenes=2_000,
+        scenes=1_200,
         rows=16,
-        until=5_000,
+        until=6_700,
         learning_rate=5e-4,
     ),
 )

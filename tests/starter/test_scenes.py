@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from imagegen.starter.captions import HELD_OUT, caption, training_caption
+from imagegen.starter.objects import OBJECTS
 from imagegen.starter.scenes import (
     COLOURS,
-    OBJECTS,
     Scene,
     all_triples,
     draw,
