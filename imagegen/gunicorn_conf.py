@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -51,6 +52,11 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
     def access(self, *_args: Any, **_kwargs: Any) -> None:
         """Nothing: see above."""
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """A client that fell silent midway (`wsgi.STALLED_S`) is no trouble worth a traceback."""
+        if not isinstance(sys.exc_info()[1], BlockingIOError):
+            super().exception(msg, *args, **kwargs)
 
 
 class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types

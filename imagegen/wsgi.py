@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
 _BACKLOG = 2_048
+STALLED_S = 20  # a client that neither sends nor takes a byte for so long has left
 _log = logging.getLogger(__name__)
 
 
@@ -41,20 +43,25 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, stalled_s: int = STALLED_S) -> socket.socket:
     """A listening socket; connections wait in the kernel until there is a worker.
 
-    Raises InvalidSettings, in one sentence, where that cannot be.
+    Its connections inherit the bounds on a silent peer: gunicorn sets none, and each client that
+    stops in the middle of a request would keep a thread for ever. Raises InvalidSettings, in one
+    sentence, where that cannot be.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = f"port {port} of {host} is in use by another program; set PORT to another one"
         else:
             reason = f"cannot listen on port {port} of {host}: {error.strerror or error}"
         raise InvalidSettings(reason) from None
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        listener.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", stalled_s, 0))
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:
