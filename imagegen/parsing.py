@@ -51,14 +51,6 @@ def parse_json(body: bytes) -> GenerationRequest:
         raise _in_plain_words(error) from None
 
 
-def parse_fields(fields: Mapping[str, Any]) -> GenerationRequest:
-    """The request in already typed values, from a form or a script's row. Raises InvalidRequest."""
-    try:
-        return GenerationRequest.model_validate(dict(fields))
-    except ValidationError as error:
-        raise _in_plain_words(error) from None
-
-
 def parse_strings(fields: Mapping[str, Any]) -> GenerationRequest:
     """The request in values that are all text, from a table or a command line.
 

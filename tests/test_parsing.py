@@ -1,13 +1,20 @@
 """A caller's words become a request, or a sentence about each field."""
 
+import json
+
 import pytest
 
 from imagegen.errors import InvalidRequest, MalformedJson
-from imagegen.parsing import parse_fields, parse_json, parse_strings
+from imagegen.generation import GenerationRequest
+from imagegen.parsing import parse_json, parse_strings
 
 
 def said(**fields: object) -> dict[str, object]:
     return {"brand": "aurora", "prompt": "a red mug"} | fields
+
+
+def parsed(fields: dict[str, object]) -> GenerationRequest:
+    return parse_json(json.dumps(fields).encode())
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,7 @@ def test_each_fault_is_named_in_plain_words(
     fields: dict[str, object], field: str, message: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        parse_fields(fields)
+        parsed(fields)
     [fault] = caught.value.fields
     assert fault.field == field
     assert message in fault.message
@@ -65,7 +72,7 @@ def test_each_fault_is_named_in_plain_words(
 
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        parse_fields({"brand": 7, "seed": "x"})
+        parsed({"brand": 7, "seed": "x"})
     assert [fault.field for fault in caught.value.fields] == ["brand", "prompt", "seed"]
 
 
@@ -82,9 +89,9 @@ def test_zero_is_a_value() -> None:
 
 def test_a_text_is_counted_as_it_is_kept() -> None:
     decomposed = "e\N{COMBINING ACUTE ACCENT}" * 2_000  # as macOS writes é
-    assert parse_fields(said(prompt=decomposed)).prompt == "é" * 2_000
+    assert parsed(said(prompt=decomposed)).prompt == "é" * 2_000
     with pytest.raises(InvalidRequest, match="at most 2000 characters"):
-        parse_fields(said(prompt="\N{MUSICAL SYMBOL HALF NOTE}" * 1_001))  # two characters in NFC
+        parsed(said(prompt="\N{MUSICAL SYMBOL HALF NOTE}" * 1_001))  # two characters in NFC
 
 
 def test_of_a_repeated_key_the_last_value_counts() -> None:
