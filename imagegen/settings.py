@@ -39,7 +39,10 @@ class Settings(BaseModel):
         default="auto", description="`auto`: float16 on CUDA, float32 on CPU."
     )
     max_queue: int = Field(
-        default=64, ge=1, le=10_000, description="Pictures that may wait; more get 429."
+        default=64,
+        ge=8,
+        le=10_000,
+        description="Pictures that may wait, at least the 8 of one request; more get 429.",
     )
     deadline_s: float = Field(
         default=300.0,

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from imagegen.errors import InvalidSettings
+from imagegen.generation import GenerationRequest
 from imagegen.settings import Settings
 
 
@@ -16,7 +17,7 @@ def test_what_is_not_said_is_the_default_and_other_names_are_left_alone() -> Non
 def test_every_setting_is_read() -> None:
     said = {
         "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
-        "device": "cuda", "dtype": "float16", "max_queue": 3, "deadline_s": 12.5,
+        "device": "cuda", "dtype": "float16", "max_queue": 30, "deadline_s": 12.5,
         "urls": "signed", "log_format": "json", "host": "0.0.0.0", "port": 9000,
         "usd_per_hour": 0.0,
     }  # fmt: skip
@@ -50,3 +51,10 @@ def test_every_fault_is_told_at_once() -> None:
 def test_settings_never_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_the_queue_holds_the_largest_request() -> None:
+    """A smaller one would answer 429, ask again later, to what it can never take."""
+    properties = GenerationRequest.model_json_schema()["properties"]
+    smallest = Settings.model_json_schema()["properties"]["max_queue"]["minimum"]
+    assert smallest == properties["num_images"]["maximum"]
