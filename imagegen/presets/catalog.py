@@ -217,11 +217,6 @@ class PresetCatalog:
     def __len__(self) -> int:
         return len(self._presets)
 
-    @property
-    def adapters(self) -> tuple[AdapterUse, ...]:
-        """Every LoRA of every brand, with its preset's weight."""
-        return tuple(use for preset in self for use in preset.adapters)
-
 
 def check_presets(folder: Path, model_folder: Path) -> list[str]:
     """Every fault of every brand, adapters against the model too: `file:line: key: message`."""

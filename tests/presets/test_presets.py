@@ -217,7 +217,7 @@ def test_any_text_is_resolved_or_refused(catalog, prompt, negative):
 def test_brands_come_in_the_order_of_their_names(catalog):
     assert [preset.name for preset in catalog] == ["almost", "Aurora", "Plain"]
     assert len(catalog) == 3
-    assert [use.weight for use in catalog.adapters] == [0.5, -1.0]
+    assert [use.weight for use in catalog.get("aurora").adapters] == [0.5, -1.0]
 
 
 @pytest.mark.parametrize("brand", ["nobody", "../aurora", "", "AURORA"])
