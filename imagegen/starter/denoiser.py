@@ -140,6 +140,13 @@ class Model(torch.nn.Module):
         self.text_encoder = new_text_encoder(tokenizer)
         self.unet = new_unet()
 
+    def load_shipped(self, folder: Path) -> None:
+        """Takes over the weights of a model in diffusers' layout and of this shape."""
+        text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        self.text_encoder.load_state_dict(text_encoder.state_dict())
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        self.unet.load_state_dict(unet.state_dict())
+
     def forward(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
@@ -172,12 +179,17 @@ def loss_weights(schedule: DDPMScheduler) -> torch.Tensor:
 
 
 class Trainer:
-    """The state of a training: model, average, optimiser, step. Kept in `work/denoiser.pt`."""
+    """The state of a training: model, average, optimiser, step. Kept in `checkpoint`."""
 
-    def __init__(self, work: Path, tokenizer: CLIPTokenizer) -> None:
+    def __init__(
+        self, checkpoint: Path, tokenizer: CLIPTokenizer, start: Path | None = None
+    ) -> None:
+        """start: a model's folder whose weights a new training begins with; random ones else."""
         torch.manual_seed(0)
         self.device = training_device()
         self.model = Model(tokenizer).to(self.device)
+        if start is not None:
+            self.model.load_shipped(start)
         self.average = Average(self.model)
         self.step = 0
         self._tokenizer = tokenizer
@@ -186,7 +198,7 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-3
         )
-        self._checkpoint = work / "denoiser.pt"
+        self._checkpoint = checkpoint
         if self._checkpoint.exists():
             kept = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(kept["model"])
@@ -232,14 +244,8 @@ class Trainer:
         fresh.replace(self._checkpoint)
 
 
-def train(
-    work: Path,
-    autoencoder: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    stretches: tuple[Stretch, ...],
-) -> Model:
-    """Trains, or goes on from `work/denoiser.pt`; returns the averaged model."""
-    trainer = Trainer(work, tokenizer)
+def train(trainer: Trainer, autoencoder: AutoencoderKL, stretches: tuple[Stretch, ...]) -> Model:
+    """Trains whatever is left of `stretches`; returns the averaged model."""
     first = 0
     for stretch in stretches:
         if trainer.step < stretch.until:

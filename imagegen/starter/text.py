@@ -51,10 +51,15 @@ def train_tokenizer(folder: Path, captions: int = 20_000) -> CLIPTokenizer:
     # CLIP's order: bytes, bytes that end a word, merges, specials
     names = alphabet + [byte + "</w>" for byte in alphabet] + ["".join(pair) for pair in merges]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys([*names, START, END]))}
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
-    tokenizer.save_pretrained(folder)
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    save_tokenizer(tokenizer, folder)
     return tokenizer
+
+
+def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Writes the one file that tokenizers reads and the two that older CLIPTokenizers read."""
+    tokenizer.save_pretrained(folder)
+    bpe = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(bpe["vocab"], ensure_ascii=False))
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in bpe["merges"])]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")

@@ -1,7 +1,7 @@
-"""Trains the starter model from nothing: `python -m imagegen.starter.train all`.
+"""Trains the starter model from nothing: `python -m imagegen.starter.train`; `--refine` goes on.
 
-Stages: `autoencoder`, `denoiser`, `export` (writes `model/`), or `all`. Each goes on from its last
-checkpoint in the work folder. Hours on two CPU cores; CUDA is used where there is one.
+A stopped training goes on from its last checkpoint in the work folder. Hours on two CPU cores; CUDA
+is used where there is one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import logging
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
+from imagegen.diffusion.loading import quieten
 from imagegen.presets.formats import built_in_formats
 from imagegen.starter import autoencoder, denoiser, text
 
@@ -35,6 +37,11 @@ STRETCHES = (
         learning_rate=5e-4,
     ),
 )
+# More of the same for a model that is there: first the words, cheaply, then the sizes
+REFINEMENT = (
+    denoiser.Stretch(sizes=((128, 128),), scenes=16_000, rows=32, until=4_000, learning_rate=1e-3),
+    replace(STRETCHES[-1], until=5_200),
+)
 # Large blocks stay with the process instead of going back to the kernel after every operation,
 # and OpenMP threads wait a little before they sleep: together 1.7 times faster on two cores.
 ALLOCATION = {
@@ -45,25 +52,30 @@ ALLOCATION = {
 }
 
 
-def finished_autoencoder(work: Path) -> AutoencoderKL:
-    """The trained autoencoder with white latents."""
-    model = autoencoder.train(work, AUTOENCODER_PHASES)
-    autoencoder.whiten(model)
-    return model
-
-
-def finished_tokenizer(work: Path) -> CLIPTokenizer:
+def new_model(work: Path) -> tuple[CLIPTokenizer, AutoencoderKL, denoiser.Model]:
+    """Trained from nothing."""
+    vae = autoencoder.train(work, AUTOENCODER_PHASES)
+    autoencoder.whiten(vae)
     folder = work / "tokenizer"
     if not folder.exists():
         text.train_tokenizer(folder)
-    return CLIPTokenizer.from_pretrained(folder)
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    trainer = denoiser.Trainer(work / "denoiser.pt", tokenizer)
+    return tokenizer, vae, denoiser.train(trainer, vae, STRETCHES)
 
 
-def export(work: Path, target: Path) -> None:
+def refined_model(work: Path, start: Path) -> tuple[CLIPTokenizer, AutoencoderKL, denoiser.Model]:
+    """The model in `start` with its text encoder and UNet trained further."""
+    tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
+    vae = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32)
+    trainer = denoiser.Trainer(work / "refinement.pt", tokenizer, start)
+    return tokenizer, vae, denoiser.train(trainer, vae, REFINEMENT)
+
+
+def export(
+    tokenizer: CLIPTokenizer, vae: AutoencoderKL, model: denoiser.Model, target: Path
+) -> None:
     """Writes the finished parts to `target` in diffusers' layout, fp16 safetensors."""
-    tokenizer = finished_tokenizer(work)
-    vae = finished_autoencoder(work)
-    model = denoiser.train(work, vae, tokenizer, STRETCHES)
     schedule = denoiser.noise_schedule().config
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -84,8 +96,7 @@ def export(work: Path, target: Path) -> None:
     )
     shutil.rmtree(target, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(target)
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(work / "tokenizer" / name, target / "tokenizer" / name)
+    text.save_tokenizer(tokenizer, target / "tokenizer")
 
 
 def main() -> None:
@@ -93,19 +104,18 @@ def main() -> None:
         # glibc and libgomp read these before Python runs
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **ALLOCATION})  # noqa: S606
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=["autoencoder", "denoiser", "export", "all"])
-    parser.add_argument("--work", type=Path, default=Path("build/starter"))
-    parser.add_argument("--target", type=Path, default=MODEL)
+    parser.add_argument("--work", type=Path, default=Path("build/starter"), help="checkpoints")
+    parser.add_argument("--target", type=Path, default=MODEL, help="where the model is written")
+    parser.add_argument("--refine", action="store_true", help="go on from the model in --target")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    quieten()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    if arguments.stage == "autoencoder":
-        autoencoder.train(arguments.work, AUTOENCODER_PHASES)
-    elif arguments.stage == "denoiser":
-        tokenizer = finished_tokenizer(arguments.work)
-        denoiser.train(arguments.work, finished_autoencoder(arguments.work), tokenizer, STRETCHES)
+    if arguments.refine:
+        parts = refined_model(arguments.work, arguments.target)
     else:
-        export(arguments.work, arguments.target)
+        parts = new_model(arguments.work)
+    export(*parts, arguments.target)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from imagegen.diffusion.loading import quieten
 from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.diffusion.training import train_lora
 from imagegen.errors import InvalidTraining
-from imagegen.starter import autoencoder, denoiser, text
+from imagegen.starter import autoencoder, denoiser, text, train
 from imagegen.starter.brands import training_picture
 
 pytestmark = pytest.mark.torch
@@ -61,12 +61,29 @@ def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     def stretch(until: int) -> tuple[denoiser.Stretch, ...]:
         return (denoiser.Stretch(((64, 64),), 4, rows=2, until=until, learning_rate=1e-3),)
 
-    first = denoiser.train(tmp_path, vae, tokenizer, stretch(1)).unet.conv_out.weight.clone()
-    assert denoiser.Trainer(tmp_path, tokenizer).step == 1
-    again = denoiser.train(tmp_path, vae, tokenizer, stretch(1)).unet.conv_out.weight.clone()
-    further = denoiser.train(tmp_path, vae, tokenizer, stretch(2)).unet.conv_out.weight.clone()
-    assert torch.equal(first, again)
-    assert not torch.equal(first, further)
+    def trained(until: int) -> torch.Tensor:
+        trainer = denoiser.Trainer(tmp_path / "denoiser.pt", tokenizer)
+        return denoiser.train(trainer, vae, stretch(until)).unet.conv_out.weight.clone()
+
+    first = trained(1)
+    assert denoiser.Trainer(tmp_path / "denoiser.pt", tokenizer).step == 1
+    assert torch.equal(first, trained(1))
+    assert not torch.equal(first, trained(2))
+
+
+def test_an_exported_model_can_be_refined(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = autoencoder.new_autoencoder().eval()
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+    model = denoiser.Model(tokenizer)
+    with torch.no_grad():
+        model.unet.conv_out.weight.fill_(0.25)
+    train.export(tokenizer, vae, model, tmp_path / "model")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        assert (tmp_path / "model" / "tokenizer" / name).exists()
+    start = denoiser.Trainer(tmp_path / "refinement.pt", tokenizer, tmp_path / "model")
+    assert start.model.unet.conv_out.weight.eq(0.25).all()
+    assert start.average.module.unet.conv_out.weight.eq(0.25).all()
 
 
 def test_the_tokenizer_reads_as_clip_does(tmp_path: Path) -> None:
