@@ -7,6 +7,8 @@ the model does with words and orders that it has never seen.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
@@ -116,6 +118,28 @@ HELD_OUT = Pieces(
     ),
 )
 
+# A "~" is any word: what belongs to what must be told from the words' places alone
+LOOSE = Pieces(
+    frames=_pieces(
+        "{b} ~ {o} | {b} ~ ~ {o} {v} | {o} ~ {b} | {o}, ~ {b} | ~ {o} ~ {b} | {o} + {b}"
+    ),
+    objects=_pieces(
+        """
+        {c} ~ {n} | ~ {c} {n} | {a_c} {c} ~ {n} | {a_n} {n} ~ {c} | {n} ~ {c} ~ | the ~ {c} {n} |
+        {a_n} ~ {n} ~ {c} | {a_c} {c} ~ ~ {n} | {ns} ~ {c}
+        """
+    ),
+    backgrounds=_pieces(
+        """
+        ~ {k} | ~ {a_k} {k} ~ | {k} ~ | ~ ~ {k} | on {a_k} {k} ~ | ~ {k} background | ~ the {k} ~ |
+        ~ {a_k} {k} background | the ~ is {k} | with {k} ~ | {k} ~ behind | against {a_k} {k} ~
+        """
+    ),
+    verbs=KNOWN.verbs,
+    openings=KNOWN.openings,
+    endings=KNOWN.endings,
+)
+
 FILLERS = _pieces(
     """
     simple | lovely | nice | beautiful | shiny | matte | elegant | modern | classic | bright |
@@ -145,12 +169,18 @@ def caption(scene: Scene, rng: Random, *, held_out: bool = False, colours: bool 
 
     With `colours` false the words leave the background out, as people do.
     """
-    unseen = set(rng.sample(["frames", "objects", "backgrounds"], 2)) if held_out else set()
+    odd = rng.sample(["frames", "objects", "backgrounds"], 2) if held_out else []
+    return _say(scene, rng, HELD_OUT if held_out else KNOWN, odd, colours=colours)
+
+
+def _say(
+    scene: Scene, rng: Random, around: Pieces, odd: Collection[str], *, colours: bool = True
+) -> str:
+    """A sentence of known pieces, but of those of `around` for the places in `odd`."""
     pick = {
-        place: rng.choice(getattr(HELD_OUT if place in unseen else KNOWN, place))
+        place: rng.choice(getattr(around if place in odd else KNOWN, place))
         for place in ("frames", "objects", "backgrounds")
     }
-    around = HELD_OUT if held_out else KNOWN
     noun = scene.object
     plural = PLURALS.get(noun, noun + "s")
     thing = pick["objects"].format(
@@ -196,16 +226,16 @@ def training_caption(scene: Scene, rng: Random) -> str:
         )
     if share < 0.24:
         return rng.choice((scene.object, f"a {scene.object}", f"{scene.object}s"))
+    if share < 0.50:
+        odd = [rng.choice(["objects", "backgrounds"]), *rng.sample(["frames"], rng.randint(0, 1))]
+        return re.sub("~", lambda _: _stray(rng), _say(scene, rng, LOOSE, odd))
     words = caption(scene, rng)
     return _with_distractions(words, rng) if share > 0.75 else words
 
 
 def _with_distractions(words: str, rng: Random) -> str:
     """Puts one to four words that mean nothing here before, after or between."""
-    noise = [
-        rng.choice(DISTRACTIONS) if rng.random() < 0.7 else _babble(rng)
-        for _ in range(rng.randint(1, 4))
-    ]
+    noise = [_stray(rng) for _ in range(rng.randint(1, 4))]
     place = rng.random()
     if place < 0.4:
         return f"{' '.join(noise)}, {words}"
@@ -216,7 +246,9 @@ def _with_distractions(words: str, rng: Random) -> str:
     return " ".join(split[:at] + noise[:1] + split[at:])
 
 
-def _babble(rng: Random) -> str:
-    """A pronounceable word that does not exist, so that unknown tokens are met in training."""
+def _stray(rng: Random) -> str:
+    """A word that means nothing here; three in ten do not exist, so that no token stays unmet."""
+    if rng.random() < 0.7:
+        return rng.choice(DISTRACTIONS)
     syllables = rng.randint(1, 3)
     return "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(syllables))
