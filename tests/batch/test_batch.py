@@ -277,11 +277,13 @@ def start(folder: Path, presets: Path, *options: str) -> subprocess.Popen[bytes]
         "IMAGEGEN_MODEL": "fake",
         "IMAGEGEN_PRESETS": str(presets),
         "IMAGEGEN_STORAGE": f"file:{folder / 'storage'}",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     return subprocess.Popen(
         [sys.executable, "-m", "imagegen", "batch", "script.csv", "-o", "out", *options],
         cwd=folder, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a shell that runs the tests in the background makes its children deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "IMAGEGEN_MAX_QUEUE": "8",
         "PORT": str(port),
         "IMAGEGEN_PRESETS": "presets",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "imagegen", "serve"], cwd=folder, env=os.environ | settings
@@ -240,7 +240,7 @@ def test_the_real_service_and_a_batch_that_asks_for_more_than_its_queue_holds(se
         [sys.executable, "-m", "imagegen", "batch", "s.csv", "--url", service, "--json",
          "--concurrency", "4"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

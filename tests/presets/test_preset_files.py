@@ -205,7 +205,7 @@ def test_a_links_target_within_the_folder_is_fine(tmp_path):
     brand = write_brand(tmp_path, GOOD + "adapters: [{file: x.safetensors}]\n")
     save_file(peft_tensors(), brand / "y")
     (brand / "x.safetensors").symlink_to("y")
-    assert len(PresetCatalog.load(tmp_path).adapters) == 1
+    assert len(PresetCatalog.load(tmp_path).get("aurora").adapters) == 1
 
 
 def test_another_file_than_the_one_named_is_refused(tmp_path):
@@ -218,7 +218,7 @@ def test_another_file_than_the_one_named_is_refused(tmp_path):
     right = fault.rsplit(" ", 1)[1]
     text = (brand / "preset.yaml").read_text().replace("f" * 64, right)
     (brand / "preset.yaml").write_text(text)
-    assert PresetCatalog.load(tmp_path).adapters[0].sha256 == right
+    assert PresetCatalog.load(tmp_path).get("aurora").adapters[0].sha256 == right
 
 
 def test_one_adapter_is_named_once(tmp_path):
