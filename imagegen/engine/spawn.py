@@ -7,6 +7,7 @@ without its `if __name__` line.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -74,5 +75,7 @@ class Child:
                 return f"could not be killed within {EXIT_WAIT_S:g} s"
             return self.end(now=True)
         finally:
-            self.connection.close()
+            # seen once at Ctrl-C: the descriptor was gone already, which must not end our thread
+            with contextlib.suppress(OSError):
+                self.connection.close()
         return f"ended with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -97,6 +97,9 @@ def export(
     shutil.rmtree(target, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(target)
     text.save_tokenizer(tokenizer, target / "tokenizer")
+    config = target / "text_encoder" / "config.json"
+    # transformers would load it as it lies, in fp16, and diffusers the other parts in fp32
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
     for weights in target.rglob("*.safetensors"):
         weights.chmod(0o644)  # safetensors makes them private; the image's user must read them
 

@@ -218,7 +218,7 @@ draw(renderer, make_spec(prompt="mug " * 200, num_inference_steps=1))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(model_folder())],
-        capture_output=True, text=True, timeout=120, cwd=Path(__file__).parent, check=False,
+        capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1], check=False,
         env=_environment(),
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
