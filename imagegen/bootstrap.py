@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagegen.engine.process import RenderProcess
-from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
+from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.keeping import PictureKeeper
 from imagegen.metrics import Metrics
-from imagegen.presets import PresetCatalog, check_presets
+from imagegen.presets import PresetCatalog
 from imagegen.renderers import local_model_folder, renderer_maker
 from imagegen.service import ImageService
 from imagegen.settings import Settings
@@ -82,11 +82,7 @@ def _check_storage(settings: Settings) -> None:
 
 def _load_catalog(settings: Settings) -> PresetCatalog:
     """The brands, checked against the model where its folder is at hand; else loading it checks."""
-    presets, model_folder = Path(settings.presets), local_model_folder(settings.model)
-    faults = [] if model_folder is None else check_presets(presets, model_folder)
-    if faults:
-        raise InvalidPreset("\n".join(faults))
-    return PresetCatalog.load(presets)
+    return PresetCatalog.load(Path(settings.presets), local_model_folder(settings.model))
 
 
 def _watch(metrics: Metrics, engine: RenderProcess) -> None:

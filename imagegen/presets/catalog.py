@@ -193,9 +193,12 @@ class PresetCatalog:
         self._presets = {preset.id: preset for preset in ordered}
 
     @classmethod
-    def load(cls, folder: Path) -> PresetCatalog:
-        """Reads every brand below `folder`. Raises InvalidPreset with all faults, one a line."""
-        presets, faults = _read_all(folder, readable)
+    def load(cls, folder: Path, model_folder: Path | None = None) -> PresetCatalog:
+        """Reads every brand below `folder`. Raises InvalidPreset with all faults, one a line.
+
+        model_folder: the model whose layers the LoRAs must fit, where it lies on this machine.
+        """
+        presets, faults = _read_against(folder, model_folder)
         if faults:
             raise InvalidPreset("\n".join(faults))
         return cls(presets)
@@ -220,11 +223,18 @@ class PresetCatalog:
 
 def check_presets(folder: Path, model_folder: Path) -> list[str]:
     """Every fault of every brand, adapters against the model too: `file:line: key: message`."""
+    return _read_against(folder, model_folder)[1]
+
+
+def _read_against(folder: Path, model_folder: Path | None) -> tuple[list[BrandPreset], list[str]]:
+    if model_folder is None:
+        return _read_all(folder, readable)
     try:
         read_modules(model_folder)
     except InvalidModel as error:
-        return [str(error), *_read_all(folder, readable)[1]]
-    return _read_all(folder, partial(check_adapter, model_folder=model_folder))[1]
+        presets, faults = _read_all(folder, readable)
+        return presets, [str(error), *faults]
+    return _read_all(folder, partial(check_adapter, model_folder=model_folder))
 
 
 def _read_all(folder: Path, check: AdapterCheck) -> tuple[list[BrandPreset], list[str]]:
