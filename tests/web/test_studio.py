@@ -25,34 +25,17 @@ Attributes = dict[str, str | None]
 
 
 @pytest.fixture(scope="module")
-def presets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def brands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place of conftest's: its application and client serve these."""
     return write_studio_brands(tmp_path_factory.mktemp("brands"))
 
 
-@pytest.fixture(scope="module")
-def application(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    application = build(_settings(presets, tmp_path_factory.mktemp("output")))
-    application.start()
-    application.engine.wait_ready(20)
-    yield application
-    application.stop()
-
-
-@pytest.fixture(scope="module")
-def client(application: Application) -> FlaskClient:
-    return create_app(application).test_client()
-
-
 @pytest.fixture
-def asleep(presets: Path, tmp_path: Path) -> Iterator[Application]:
+def asleep(brands: Path, tmp_path: Path) -> Iterator[Application]:
     """An application whose model is not loaded."""
-    application = build(_settings(presets, tmp_path))
+    application = build(Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}"))
     yield application
     application.stop()
-
-
-def _settings(presets: Path, output: Path) -> Settings:
-    return Settings(model="fake", presets=str(presets), storage=f"file:{output}", max_queue=8)
 
 
 class Page(HTMLParser):
