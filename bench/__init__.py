@@ -1,0 +1,1 @@
+"""How fast it is, against what most people write: see docs/performance.md."""
