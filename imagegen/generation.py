@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -173,6 +173,30 @@ class RenderSpec:
     adapters: tuple[AdapterUse, ...]
     exact: bool
 
+    @property
+    def rows(self) -> int:
+        """Denoiser rows it takes: guidance needs one for the negative prompt too."""
+        return RowLimits.GUIDED_ROWS if self.guidance_scale > 1 else 1
+
+
+@dataclass(frozen=True)
+class RowLimits:
+    """How many denoiser rows one call may have; guidance makes a picture take two."""
+
+    GUIDED_ROWS: ClassVar[int] = 2
+
+    probes: tuple[tuple[int, int], ...] = ()  # (pixels of one picture, rows that fit), ascending
+
+    def at(self, width: int, height: int) -> int:
+        """Rows for pictures of that size, in pixels; always room for one guided picture."""
+        pixels = width * height
+        fitting = next((rows for probed, rows in self.probes if probed >= pixels), 0)
+        return max(fitting, self.GUIDED_ROWS)
+
+    def capped(self, rows: int) -> RowLimits:
+        """The same, with at most `rows` at any size."""
+        return RowLimits(tuple((pixels, min(fit, rows)) for pixels, fit in self.probes))
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -187,6 +211,7 @@ class ModelInfo:
     schedulers: tuple[Scheduler, ...]
     device: str  # "cpu", "NVIDIA L4", …
     dtype: str  # "float32", "float16"
+    row_limits: RowLimits = RowLimits()  # not said: one guided picture at any size
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -43,6 +43,11 @@ class Settings(BaseModel):
         ge=8,
         le=10_000,
         description="Pictures that may wait, at least the 8 of one request; more get 429.",
+    )
+    max_rows: Literal["auto"] | Annotated[int, Field(ge=2, le=1_024)] = Field(
+        default="auto",
+        description="Denoiser rows in one step at most; guidance makes a picture take two. "
+        "`auto`: as many as fit.",
     )
     deadline_s: float = Field(
         default=300.0,
@@ -84,7 +89,7 @@ class Settings(BaseModel):
 
 
 def _sentence(fault: ErrorDetails) -> str:
-    name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}"
+    name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
     if fault["type"] == "extra_forbidden":
         return f"{name} is not a setting"
     return f"{name}: {fault['msg']}"

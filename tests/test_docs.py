@@ -35,6 +35,10 @@ def values_of(field: FieldInfo) -> str:
         return " ".join(f"`{value}`" for value in typing.get_args(field.annotation))
     if field.annotation is str:
         return "text"
+    if typing.get_origin(field.annotation) is typing.Union:
+        return ", ".join(
+            values_of(FieldInfo.from_annotation(part)) for part in typing.get_args(field.annotation)
+        )
     low, above, high = (bound(field, name) for name in ("ge", "gt", "le"))
     if above is not None:
         return f"above {above:,g}, at most {high:,g}"

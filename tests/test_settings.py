@@ -17,7 +17,7 @@ def test_what_is_not_said_is_the_default_and_other_names_are_left_alone() -> Non
 def test_every_setting_is_read() -> None:
     said = {
         "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
-        "device": "cuda", "dtype": "float16", "max_queue": 30, "deadline_s": 12.5,
+        "device": "cuda", "dtype": "float16", "max_queue": 30, "max_rows": 12, "deadline_s": 12.5,
         "urls": "signed", "log_format": "json", "host": "0.0.0.0", "port": 9000,
         "usd_per_hour": 0.0,
     }  # fmt: skip
@@ -36,6 +36,7 @@ def test_every_fault_is_told_at_once() -> None:
         "IMAGEGEN_STEPS": "20",
         "IMAGEGEN_DEVICE": "tpu",
         "IMAGEGEN_MAX_QUEUE": "0",
+        "IMAGEGEN_MAX_ROWS": "1",
         "IMAGEGEN_DEADLINE_S": "0",
         "PORT": "http",
     }
@@ -43,7 +44,8 @@ def test_every_fault_is_told_at_once() -> None:
         Settings.from_environment(environ)
     for words in (
         "IMAGEGEN_STEPS is not a setting", "IMAGEGEN_DEVICE: ", "'auto', 'cpu' or 'cuda'",
-        "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_DEADLINE_S: ", "IMAGEGEN_PORT: ", "README.md",
+        "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_MAX_ROWS: ", "IMAGEGEN_DEADLINE_S: ",
+        "IMAGEGEN_PORT: ", "README.md",
     ):  # fmt: skip
         assert words in caught.value.detail
 
