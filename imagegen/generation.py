@@ -64,8 +64,8 @@ def _clean_text(text: str) -> str:
 
 
 def _not_empty(text: str) -> str:
-    if not text:
-        raise ValueError("must say something")
+    if all(unicodedata.category(character) in ("Cf", "Zs") for character in text):
+        raise ValueError("must say something")  # zero-width characters say nothing either
     return text
 
 

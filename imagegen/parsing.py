@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from imagegen.errors import FieldError, InvalidRequest, MalformedJson
 from imagegen.generation import GenerationRequest
 
+MAX_FAULTS = 50  # told at once: a body may have thousands of unknown fields
 WHOLE_REQUEST = "request"  # the field named when two fields contradict each other
 
 _SENTENCES = {
@@ -67,7 +68,10 @@ def _in_plain_words(error: ValidationError) -> MalformedJson | InvalidRequest:
     for finding in findings:
         if finding["type"] == "json_invalid":
             return MalformedJson(f"the body is not JSON: {finding['ctx']['error']}")
-    return InvalidRequest(*(FieldError(_field(finding), _message(finding)) for finding in findings))
+    faults = [FieldError(_field(finding), _message(finding)) for finding in findings[:MAX_FAULTS]]
+    if unsaid := len(findings) - len(faults):
+        faults.append(FieldError(WHOLE_REQUEST, f"has {unsaid:,} faults more"))
+    return InvalidRequest(*faults)
 
 
 def _field(finding: ErrorDetails) -> str:

@@ -84,12 +84,14 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(said)
         except ValidationError as error:
-            faults = "; ".join(map(_sentence, error.errors()))
+            from_platform = f"{PREFIX}PORT" not in environ
+            faults = "; ".join(_sentence(fault, from_platform) for fault in error.errors())
             raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
 
 
-def _sentence(fault: ErrorDetails) -> str:
-    name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
+def _sentence(fault: ErrorDetails, port_from_platform: bool) -> str:
+    said = str(fault["loc"][0]).upper()
+    name = said if said == "PORT" and port_from_platform else f"{PREFIX}{said}"
     if fault["type"] == "extra_forbidden":
         return f"{name} is not a setting"
     return f"{name}: {fault['msg']}"

@@ -176,7 +176,7 @@ def test_a_dry_run_of_a_thousand_rows_is_quick_and_leaves_nothing(workplace):
     assert told[0] == (
         "line 1001: invalid: no brand 'plian' (did you mean plain?); there are plain"
     )
-    assert told[1] == "1,998 requests, 1,998 pictures; 1 bad rows"
+    assert told[1] == "1,998 requests, 1,998 pictures; 1 bad row"
     assert told[2] == "  line 2: plain  mug, number 0 – ä"
     assert told[-1] == "  … and 1,993 more"
     assert sorted(path.name for path in workplace.iterdir()) == sorted([*before, "torch.py"])

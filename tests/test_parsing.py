@@ -48,6 +48,7 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
         (said(format="../x"), "format", "a format's name"),
         (said(brand="../etc"), "brand", "a brand's id"),
         (said(prompt="   "), "prompt", "must say something"),
+        (said(prompt="\u200b\u2060 \ufeff"), "prompt", "must say something"),
         (said(prompt="x\x00"), "prompt", "control characters"),
         (said(prompt="x" * 2_001), "prompt", "at most 2000 characters"),
         (said(campaign="x" * 65), "campaign", "at most 64 characters"),
@@ -68,6 +69,13 @@ def test_each_fault_is_named_in_plain_words(
     [fault] = caught.value.fields
     assert fault.field == field
     assert message in fault.message
+
+
+def test_thousands_of_faults_are_counted_instead() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parsed(said(**{f"x{number}": 1 for number in range(3_050)}))
+    assert len(caught.value.fields) == 51
+    assert caught.value.fields[-1].message == "has 3,000 faults more"
 
 
 def test_every_fault_is_told_at_once() -> None:

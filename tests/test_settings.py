@@ -45,9 +45,11 @@ def test_every_fault_is_told_at_once() -> None:
     for words in (
         "IMAGEGEN_STEPS is not a setting", "IMAGEGEN_DEVICE: ", "'auto', 'cpu' or 'cuda'",
         "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_MAX_ROWS: ", "IMAGEGEN_DEADLINE_S: ",
-        "IMAGEGEN_PORT: ", "README.md",
+        "; PORT: ", "README.md",
     ):  # fmt: skip
         assert words in caught.value.detail
+    with pytest.raises(InvalidSettings, match=r"^IMAGEGEN_PORT: "):
+        Settings.from_environment({"PORT": "9000", "IMAGEGEN_PORT": "http"})
 
 
 def test_settings_never_change() -> None:

@@ -163,8 +163,12 @@ def _conclude(outcome: Outcome, folder: Path, progress: BatchProgress) -> None:
 
 
 def _counts(script: PromptScript) -> str:
-    bad = f"; {len(script.bad_rows):,} bad rows" if script.bad_rows else ""
-    return f"{len(script.rows):,} requests, {script.num_images:,} pictures{bad}"
+    bad = f"; {_count(len(script.bad_rows), 'bad row')}" if script.bad_rows else ""
+    return f"{_count(len(script.rows), 'request')}, {_count(script.num_images, 'picture')}{bad}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _concurrency(arguments: Namespace, run: Batch) -> int:

@@ -71,7 +71,7 @@ def api_blueprint(
     @api.get("/brands/<brand>/cover")
     def cover(brand: str) -> ResponseReturnValue:
         picture = catalog.get(brand).cover
-        if picture is None:
+        if picture is None or not picture.is_file():
             raise UnknownImage(f"brand {brand!r} has no cover")
         content_type = _COVER_TYPES[picture.suffix.lower()]
         return picture_response(picture.read_bytes(), content_type, _COVER_CACHING)
