@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,19 @@ from typing import Any
 from imagegen.errors import InvalidModel
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PARTS = ("unet", "text_encoder", "vae")
-_WANTED = (
+_PARTS = ("unet", "text_encoder", "text_encoder_2", "vae")
+_DESCRIPTIONS = (
     "model_index.json",
+    "preview.json",
     "scheduler/*",
     "tokenizer/*",
-    *(f"{part}/*{ending}" for part in _PARTS for ending in (".json", ".safetensors")),
+    "tokenizer_2/*",
+    *(f"{part}/*.json" for part in _PARTS),
+)
+_WEIGHTS = tuple(f"{part}/*.safetensors" for part in _PARTS)
+# what the libraries open: whole or in shards, in the precision it was trained in or as a variant
+_OPENED = re.compile(
+    r"(?:diffusion_pytorch_model|model)(\.fp16)?(?:-\d{5}-of-\d{5})?(\.fp16)?\.safetensors"
 )
 _CHUNK_BYTES = 1 << 22
 
@@ -35,9 +45,10 @@ def quieten() -> None:
     disable_progress_bars()
 
 
-def fetch_model(model: str, cache: Path) -> Path:
+def fetch_model(model: str, cache: Path, *, half: bool = False) -> Path:
     """The folder that holds `model`: a folder itself, a Hub id, or `gs://bucket/prefix`.
 
+    half: it will be used in fp16, so where the Hub has it in fp16 too, that is what is fetched.
     A `gs://` model is kept in `cache` under its URL and never asked for again: publish a changed
     model under another prefix. Raises InvalidModel saying what was tried.
     """
@@ -47,7 +58,7 @@ def fetch_model(model: str, cache: Path) -> Path:
     if model and folder.is_dir():
         return folder
     if _HUB_ID.fullmatch(model) and not model.startswith("."):
-        return _from_hub(model)
+        return _from_hub(model, half=half)
     raise InvalidModel(f"IMAGEGEN_MODEL is {model!r}: no such folder, and no Hub id (owner/name)")
 
 
@@ -63,15 +74,49 @@ def _from_bucket(url: str, cache: Path) -> Path:
     return partial.rename(folder)
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, *, half: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
+    reason: BaseException | None
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_WANTED)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise InvalidModel(f"the Hub did not give {model!r}: {reason}") from None
+        there = snapshot_download(model, allow_patterns=[*_DESCRIPTIONS, *_WEIGHTS], dry_run=True)
+        files = one_precision((file.filename for file in there), half=half)
+        return Path(snapshot_download(model, allow_patterns=files))
+    except DryRunError as error:  # no way to the Hub, or it knows of none
+        reason = error.__cause__
+    except (HfHubHTTPError, OSError) as error:
+        reason = error
+    with contextlib.suppress(LocalEntryNotFoundError):  # what was fetched before will do
+        return Path(
+            snapshot_download(model, allow_patterns=list(_DESCRIPTIONS), local_files_only=True)
+        )
+    said = str(reason).strip().split("\n", 1)[0]
+    raise InvalidModel(f"the Hub did not give {model!r}: {said}")
+
+
+def one_precision(files: Iterable[str], *, half: bool) -> list[str]:
+    """A model's files without the weights that are there in another precision too.
+
+    files: paths as `unet/model.safetensors`; half: the fp16 variant where a part has both.
+    """
+    kept, weights = [], defaultdict(list)
+    for file in files:
+        if file.endswith(".safetensors"):
+            weights[file.rpartition("/")[0]].append(file)
+        else:
+            kept.append(file)
+    for part in weights.values():
+        kept += _belonging(part, half=half)
+    return sorted(kept)
+
+
+def _belonging(files: Iterable[str], *, half: bool) -> list[str]:
+    """Of a part's safetensors files those that are loaded together."""
+    found = [(file, _OPENED.fullmatch(file.rpartition("/")[2])) for file in files]
+    whole = [file for file, match in found if match and not any(match.groups())]
+    halves = [file for file, match in found if match and any(match.groups())]
+    return sorted(halves or whole if half else whole or halves)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -96,7 +141,7 @@ class WeightsDigest:
         self._files: list[tuple[str, Future[str]]] = [
             (path.relative_to(folder).as_posix(), pool.submit(_file_digest, path))
             for part in _PARTS
-            for path in sorted((folder / part).glob("*.safetensors"))
+            for path in weights_of(folder / part)
         ]
         pool.shutdown(wait=False)
 
@@ -116,6 +161,11 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def weights_of(part: Path) -> list[Path]:
+    """The files that a part is loaded from; its fp16 variant where there is nothing else."""
+    return [part / name for name in _belonging((f.name for f in part.glob("*")), half=False)]
+
+
 def load_part(part: Any, folder: Path, name: str, **options: Any) -> Any:
     """One component by its class's own `from_pretrained`, from safetensors, without random init.
 
@@ -124,11 +174,10 @@ def load_part(part: Any, folder: Path, name: str, **options: Any) -> Any:
     """
     from safetensors import SafetensorError
 
-    weights = sorted((folder / name).glob("*.safetensors"))
+    weights = weights_of(folder / name)
     if not weights:
         raise InvalidModel(f"{folder / name} holds no safetensors weights")
-    # a folder may hold only a variant, such as diffusion_pytorch_model.fp16.safetensors
-    variant = "fp16" if all(".fp16." in path.name for path in weights) else None
+    variant = "fp16" if ".fp16" in weights[0].name else None
     try:
         model, report = part.from_pretrained(
             folder / name, use_safetensors=True, local_files_only=True, variant=variant,

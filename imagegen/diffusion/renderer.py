@@ -18,7 +18,7 @@ from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
-    from imagegen.diffusion.families.sd import Conditioning, StableDiffusion
+    from imagegen.diffusion.families.family import Conditioning, Family
     from imagegen.diffusion.schedulers import StepRule
 
 T = TypeVar("T")
@@ -73,22 +73,22 @@ class DiffusersRenderer:
         ]
         self._device_name, self._dtype_name = device, dtype
         self._adapter_slots = adapter_slots
-        self._family: StableDiffusion
+        self._family: Family
         self._bank: AdapterBank
         self._glance: Glance
 
     def load(self, phase: Phase) -> ModelInfo:
         """Raises InvalidModel, InvalidAdapter or InvalidSettings, each saying what to mend."""
+        device = _choose_device(self._device_name)
+        dtype = _choose_dtype(self._dtype_name, device)
         phase("files")
-        folder = fetch_model(self._model, CACHE.expanduser())
+        folder = fetch_model(self._model, CACHE.expanduser(), half=dtype is torch.float16)
         digest = WeightsDigest(folder)
         phase("libraries")
         quieten()
         from imagegen.diffusion.adapters import AdapterBank
         from imagegen.diffusion.families import load_family
 
-        device = _choose_device(self._device_name)
-        dtype = _choose_dtype(self._dtype_name, device)
         phase("weights")
         with torch.inference_mode():
             self._family = family = load_family(folder, device, dtype)
@@ -123,8 +123,13 @@ class DiffusersRenderer:
             )
         guided = family.is_guided(spec.guidance_scale)
         texts = [spec.negative_prompt, spec.prompt] if guided else [spec.prompt]
-        self._bank.select([spec.adapters] * len(texts))
-        condition = _fitting(lambda: family.condition(texts, spec.guidance_scale))
+        self._bank.select([spec.adapters])  # each text is encoded alone
+        condition = _fitting(
+            lambda: family.condition(
+                [family.encode(text) for text in texts],
+                spec.width, spec.height, spec.guidance_scale,
+            )
+        )  # fmt: skip
         rule = family.step_rule(spec.scheduler, spec.num_inference_steps)
         generator = torch.Generator("cpu").manual_seed(spec.seed)
         shape = family.latent_shape(spec.width, spec.height)
@@ -195,7 +200,7 @@ def guide(negative: Tensor, prompted: Tensor, guidance_scale: float) -> Tensor:
     return negative + guidance_scale * (prompted - negative)
 
 
-def _truncations(family: StableDiffusion, spec: RenderSpec, guided: bool) -> Iterator[str]:
+def _truncations(family: Family, spec: RenderSpec, guided: bool) -> Iterator[str]:
     texts = {"prompt": spec.prompt} | ({"negative_prompt": spec.negative_prompt} if guided else {})
     for name, text in texts.items():
         if lost := family.unread_words(text):

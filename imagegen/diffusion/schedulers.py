@@ -25,9 +25,6 @@ from imagegen.generation import Scheduler
 
 _PREDICTIONS = frozenset({"epsilon", "v_prediction", "sample"})
 
-# StableDiffusionPipeline forces both on whatever configuration a model brings
-_PIPELINE_OPTIONS = {"steps_offset": 1, "clip_sample": False}
-
 
 @dataclass(frozen=True)
 class _Row:
@@ -81,7 +78,7 @@ class StepRule:
         self, name: Scheduler, config: Mapping[str, Any], num_inference_steps: int
     ) -> None:
         row = _ROWS[name]
-        options = {**config, **_PIPELINE_OPTIONS, **row.options}
+        options = {**config, **row.options}
         if name is Scheduler.LCM:  # it refuses more steps than its teacher's 50
             teacher_steps = options.get("original_inference_steps", 50)
             options["original_inference_steps"] = max(teacher_steps, num_inference_steps)

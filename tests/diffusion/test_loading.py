@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,13 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from imagegen.diffusion.families import load_family
-from imagegen.diffusion.loading import _WANTED, WeightsDigest, fetch_model
+from imagegen.diffusion.loading import (
+    _DESCRIPTIONS,
+    _WEIGHTS,
+    WeightsDigest,
+    fetch_model,
+    one_precision,
+)
 from imagegen.errors import InvalidModel, InvalidSettings
 
 pytestmark = pytest.mark.torch
@@ -52,15 +58,38 @@ def test_a_hub_id_is_looked_up_and_its_absence_said(tmp_path: Path) -> None:
         fetch_model("somebody/nothing-here", tmp_path)
 
 
-def test_what_is_asked_of_the_hub_is_a_whole_model_and_no_more(copy: Path, tmp_path: Path) -> None:
+UNWANTED = {
+    "v1-5-pruned.ckpt", "v1-5-pruned.safetensors", "unet/diffusion_pytorch_model.bin",
+    "safety_checker/model.safetensors", "feature_extractor/preprocessor_config.json",
+    "unet/diffusion_pytorch_model.non_ema.safetensors", "vae_decoder/model.onnx",
+    "unet/diffusion_pytorch_model.fp16.safetensors", "text_encoder/model.fp16.safetensors",
+}  # fmt: skip
+
+
+def asked(files: Iterable[str], *, half: bool = False) -> set[str]:
+    patterns = [*_DESCRIPTIONS, *_WEIGHTS]
+    return set(one_precision(filter_repo_objects(files, allow_patterns=patterns), half=half))
+
+
+def test_what_is_asked_of_the_hub_is_a_whole_model_and_no_more(copy: Path) -> None:
     needed = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
-    unwanted = {
-        "v1-5-pruned.ckpt", "v1-5-pruned.safetensors", "unet/diffusion_pytorch_model.bin",
-        "safety_checker/model.safetensors", "feature_extractor/preprocessor_config.json",
-    }  # fmt: skip
-    asked = set(filter_repo_objects(needed | unwanted, allow_patterns=list(_WANTED)))
-    assert asked == needed
+    assert asked(needed | UNWANTED) == needed
     load(copy)
+
+
+def test_of_two_precisions_one_is_fetched() -> None:
+    """Half of it where it will be used so, a part that has but one precision in that."""
+    whole = {"unet/diffusion_pytorch_model.safetensors", "text_encoder_2/model.safetensors"}
+    halves = {"unet/diffusion_pytorch_model.fp16.safetensors", "vae/model.fp16.safetensors"}
+    assert asked(whole | halves) == whole | {"vae/model.fp16.safetensors"}
+    assert asked(whole | halves, half=True) == halves | {"text_encoder_2/model.safetensors"}
+    shards = {
+        f"unet/diffusion_pytorch_model{fp16}-0000{index}-of-00002.safetensors"
+        for fp16 in ("", ".fp16") for index in (1, 2)
+    }  # fmt: skip
+    assert {".fp16-" in name for name in asked(shards, half=True)} == {True}
+    assert {".fp16-" in name for name in asked(shards)} == {False}
+    assert len(asked(shards)) == 2
 
 
 def test_a_hub_id_that_was_fetched_before_needs_no_network(

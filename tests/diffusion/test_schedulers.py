@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from imagegen.diffusion.families.sd import StableDiffusion
 from imagegen.diffusion.schedulers import StepRule, allowed_schedulers
 from imagegen.errors import InvalidModel
 from imagegen.generation import Scheduler
@@ -40,12 +41,14 @@ def test_two_pictures_share_no_state(scheduler: Scheduler) -> None:
     assert torch.equal(other.model_input(latents, 0), seen)
 
 
-def test_the_pipelines_corrections_are_made() -> None:
+def test_the_pipelines_corrections_are_the_familys() -> None:
     """StableDiffusionPipeline shifts old models' timesteps by one and never clips latents."""
+    assert dict(StableDiffusion.forced_options) == {"steps_offset": 1, "clip_sample": False}
     old = CONFIG | {"steps_offset": 0, "clip_sample": True}
-    rule = StepRule(Scheduler.DDIM, old, 10)
-    assert rule.timesteps[-1] == 1
-    config = rule._scheduler.config
+    assert StepRule(Scheduler.DDIM, old, 10).timesteps[-1] == 0
+    corrected = StepRule(Scheduler.DDIM, old | dict(StableDiffusion.forced_options), 10)
+    assert corrected.timesteps[-1] == 1
+    config = corrected._scheduler.config
     assert (config.steps_offset, config.clip_sample) == (1, False)
 
 

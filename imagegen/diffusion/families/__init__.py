@@ -11,10 +11,10 @@ from imagegen.diffusion.loading import read_json
 from imagegen.errors import InvalidModel
 
 if TYPE_CHECKING:
-    from imagegen.diffusion.families.sd import StableDiffusion
+    from imagegen.diffusion.families.family import Family
 
 
-def load_family(folder: Path, device: torch.device, dtype: torch.dtype) -> StableDiffusion:
+def load_family(folder: Path, device: torch.device, dtype: torch.dtype) -> Family:
     """The model in `folder` (diffusers' layout). Raises InvalidModel for an unknown kind."""
     pipeline = read_json(folder / "model_index.json").get("_class_name")
     match pipeline:
