@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -24,14 +23,13 @@ Side = Callable[[], float]
 
 @dataclass(frozen=True)
 class Goal:
-    """What the median has to reach: of the ratio, of our figure, or of ours minus the other's."""
+    """What a median has to reach: of the ratio, of our figure, or of ours minus the other's."""
 
     of: Literal["ratio", "figure", "difference"]
     at: Literal[">=", "<="]
     value: float
 
-    def met(self, other: float, ours: float, ratio: float) -> bool:
-        measured = {"ratio": ratio, "figure": ours, "difference": ours - other}[self.of]
+    def met(self, measured: float) -> bool:
         return measured >= self.value if self.at == ">=" else measured <= self.value
 
     def __str__(self) -> str:
@@ -67,8 +65,12 @@ class Comparison:
     def met(self) -> bool | None:
         if not self.goals:
             return None
-        facts = self.other_median, self.ours_median, median(self.ratios)
-        return any(goal.met(*facts) for goal in self.goals)
+        medians = {
+            "ratio": median(self.ratios),
+            "figure": self.ours_median,
+            "difference": median(ours - other for other, ours in self.pairs),
+        }
+        return any(goal.met(medians[goal.of]) for goal in self.goals)
 
     def to_json(self) -> dict[str, Any]:
         ratios = self.ratios
@@ -137,12 +139,15 @@ def write_results(
 def run_benchmark(
     name: str,
     description: str,
-    measure: Callable[[Options], Sequence[Comparison]],
+    measure: Callable[[Options], Iterable[Comparison]],
     arguments: Sequence[str] | None = None,
     *,
     cuda: bool = False,
 ) -> int:
-    """The script of one benchmark. A smoke run writes no result unless told where."""
+    """The script of one benchmark. A smoke run writes no result unless told where.
+
+    What is measured is written at once: a run that is ended early keeps it.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m bench.{name}", description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -153,16 +158,15 @@ def run_benchmark(
     parser.add_argument("--commit", help="what to call the commit where there is no git")
     said = parser.parse_args(arguments)
     pairs = said.pairs or (1 if said.smoke else 5)
-    comparisons = measure(Options(pairs, said.smoke))
-    machine = this_machine(cuda=cuda, commit=said.commit)
+    machine = this_machine(cuda=cuda and not said.smoke, commit=said.commit)
     changed = ", with changes" if machine.dirty else ""
-    print(f"{name}: {machine.device}; commit {machine.commit}{changed}; {pairs} pairs")
-    print(table(comparisons))
-    for each in comparisons:
-        if each.alike:
-            print(f"{each.what}: {each.alike}")
+    print(f"{name}: {machine.device}; commit {machine.commit}{changed}; {pairs} pairs", flush=True)
     folder = said.results or (None if said.smoke else RESULTS)
-    if folder is not None:
-        write_results(name, description, comparisons, machine, folder)
-    sys.stdout.flush()
+    found: list[Comparison] = []
+    for comparison in measure(Options(pairs, said.smoke)):
+        found.append(comparison)
+        print(f"{comparison.what}: done; {comparison.alike}", flush=True)
+        if folder is not None:
+            write_results(name, description, found, machine, folder)
+    print(table(found))
     return 0

@@ -1,0 +1,154 @@
+"""Both servers as processes of their own on a free loopback port, asked as any client would."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from bench.alike import Pixels
+from bench.machine import REPOSITORY
+from bench.stage import Asked, Stage, shares
+
+START_S = 600.0  # a large model on a slow disk
+END_S = 60.0  # gunicorn waits half of it for requests in flight
+ANSWER_S = 600.0
+
+
+class Server:
+    """A server that answers POST /generate with a PNG."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def png(self, asked: Asked) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
+        try:
+            headers = {"Content-Type": "application/json", "Accept": "image/png"}
+            connection.request("POST", "/generate", json.dumps(asked.to_json()), headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status}: {body[:500].decode(errors='replace')}")
+        return body
+
+    def pngs(self, asked: Sequence[Asked], callers: int) -> dict[Asked, bytes]:
+        """All of them, each caller asking for one after another."""
+        with ThreadPoolExecutor(callers) as pool:
+            parts = pool.map(
+                lambda share: [(one, self.png(one)) for one in share], shares(asked, callers)
+            )
+            return {one: png for part in parts for one, png in part}
+
+    def answers(self, path: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+def pixels(png: bytes) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+@contextmanager
+def naive_server(stage: Stage) -> Iterator[Server]:
+    """bench/naive.py under gunicorn."""
+    port = _free_port()
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class",
+        "gthread", "--threads", "32", "--timeout", "600", "--log-level", "warning",
+        "bench.naive:app",
+    ]  # fmt: skip
+    loras = {brand: str(path) for brand, path in stage.loras.items()}
+    environment = {
+        "NAIVE_MODEL": str(stage.model),
+        "NAIVE_LORAS": json.dumps(loras),
+        "NAIVE_DTYPE": stage.dtype,
+    }
+    with _running(command, environment, port, "/livez") as server:
+        yield server
+
+
+@contextmanager
+def imagegen_server(stage: Stage) -> Iterator[Server]:
+    """`imagegen serve`, as an operator starts it; it also stores every picture."""
+    port = _free_port()
+    with TemporaryDirectory() as output:
+        environment = {
+            "IMAGEGEN_MODEL": str(stage.model),
+            "IMAGEGEN_PRESETS": str(stage.presets),
+            "IMAGEGEN_STORAGE": f"file:{output}",
+            "IMAGEGEN_DEVICE": stage.device,
+            "IMAGEGEN_DTYPE": stage.dtype,
+            "IMAGEGEN_DEADLINE_S": str(ANSWER_S),
+            "PORT": str(port),
+        }
+        command = [sys.executable, "-m", "imagegen", "serve"]
+        with _running(command, environment, port, "/readyz") as server:
+            yield server
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], environment: dict[str, str], port: int, ready: str
+) -> Iterator[Server]:
+    with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGEN_")}
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=log, stderr=log, env=inherited | environment
+        )
+        try:
+            server = Server(port)
+            _wait(server, process, ready)
+            yield server
+        except BaseException:
+            log.seek(0)
+            print(log.read()[-3_000:], file=sys.stderr)
+            raise
+        finally:
+            _end(process)
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
+    until = time.monotonic() + START_S
+    while not server.answers(path):
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode} before it was ready")
+        if time.monotonic() > until:
+            raise TimeoutError(f"{path} did not answer within {START_S:g} s")
+        time.sleep(0.1)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
