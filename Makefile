@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
+BENCHMARKS := switch mixed tax overhead join
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check
+.PHONY: help run test check bench
 
 help: ## lists these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -21,6 +22,10 @@ check: .venv/test.stamp ## lint, format, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/run.stamp ## measures, on a machine that does nothing else: twenty minutes on two cores
+	for name in $(BENCHMARKS); do $(BIN)/python -m bench.$$name || exit 1; done
+	$(BIN)/python -m bench.report
 
 # Each stamp is younger than what it was installed from, so a second run installs nothing.
 .venv/run.stamp: requirements.txt pyproject.toml

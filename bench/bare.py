@@ -17,7 +17,7 @@ class Bare:
 
     def __init__(self, stage: Stage, brand: str) -> None:
         self._pipe: Any = DiffusionPipeline.from_pretrained(
-            stage.model, torch_dtype=getattr(torch, stage.dtype)
+            stage.model, dtype=getattr(torch, stage.dtype)
         ).to(stage.device)
         self._pipe.set_progress_bar_config(disable=True)
         lora = stage.loras[brand]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from bench import mixed, overhead, tax
 from bench.bare import Bare
@@ -29,7 +30,7 @@ MIXED = Goal("ratio", ">=", 4)
 
 
 def measure(options: Options) -> Iterator[Comparison]:
-    device = "cpu" if options.smoke else "cuda"
+    device: Literal["cpu", "cuda"] = "cpu" if options.smoke else "cuda"
     with random_stage(TINY_SD if options.smoke else SD15, device) as stage:
         with imagegen_server(stage) as ours:
             yield warm("SD 1.5 shape", stage, ours, options.pairs, WARM)

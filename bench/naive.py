@@ -23,7 +23,7 @@ LORAS = {brand: Path(path) for brand, path in json.loads(os.environ["NAIVE_LORAS
 app = Flask(__name__)
 lock = threading.Lock()
 pipe = StableDiffusionPipeline.from_pretrained(
-    os.environ["NAIVE_MODEL"], torch_dtype=getattr(torch, os.environ["NAIVE_DTYPE"])
+    os.environ["NAIVE_MODEL"], dtype=getattr(torch, os.environ["NAIVE_DTYPE"])
 ).to(DEVICE)
 pipe.set_progress_bar_config(disable=True)
 

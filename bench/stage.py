@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.numpy import load_file, save_file
 
@@ -57,8 +57,8 @@ class Stage:
     presets: Path  # the same LoRAs as a folder of brands
     px: int
     num_inference_steps: int
-    device: str = "cpu"  # "cpu" or "cuda"
-    dtype: str = "float32"  # "float32" or "float16"
+    device: Literal["cpu", "cuda"] = "cpu"
+    dtype: Literal["float32", "float16"] = "float32"
 
     def asked(self, count: int, first_seed: int = 0) -> list[Asked]:
         """Pictures of all brands in turn, each with a seed of its own."""

@@ -57,7 +57,7 @@ def base_weights(components: Mapping[str, nn.Module]) -> str:
 
 
 def naive_side(model: Path, files: Sequence[Path]) -> Side:
-    pipe: Any = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float16)
+    pipe: Any = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float16)
 
     def switch(file: Path) -> None:
         pipe.load_lora_weights(file.parent, weight_name=file.name, adapter_name="lora")

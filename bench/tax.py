@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 
@@ -40,9 +41,9 @@ def measure(options: Options) -> Iterator[Comparison]:
 
 
 @contextmanager
-def random_stage(shape: Shape, device: str = "cpu") -> Iterator[Stage]:
+def random_stage(shape: Shape, device: Literal["cpu", "cuda"] = "cpu") -> Iterator[Stage]:
     """Random weights of that shape with four random LoRAs; fp16 on CUDA, fp32 on a CPU."""
-    dtype = "float16" if device == "cuda" else "float32"
+    dtype: Literal["float32", "float16"] = "float16" if device == "cuda" else "float32"
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model = make_model(shape, folder / "model", getattr(torch, dtype), device)
