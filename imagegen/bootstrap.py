@@ -58,7 +58,8 @@ def build(settings: Settings) -> Application:
     storage = open_storage(settings.storage)
     catalog = _load_catalog(settings)
     make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
-    engine = RenderProcess(make_renderer, max_queue=settings.max_queue)
+    max_rows = None if settings.max_rows == "auto" else settings.max_rows
+    engine = RenderProcess(make_renderer, max_queue=settings.max_queue, max_rows=max_rows)
     metrics = Metrics()
     _watch(metrics, engine)
     keeper = PictureKeeper(storage, settings.urls)
@@ -92,4 +93,8 @@ def _watch(metrics: Metrics, engine: RenderProcess) -> None:
     metrics.watch(
         "render_process_deaths", "Render processes that ended unasked.",
         lambda: engine.status().deaths,
+    )  # fmt: skip
+    metrics.watch(
+        "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
+        lambda: engine.status().abandoned_gpu_s,
     )  # fmt: skip

@@ -224,7 +224,7 @@ class Rendering:
     warnings: tuple[str, ...]  # such as words past the text encoder's 77 tokens
     queue_s: float
     render_s: float
-    gpu_s: float  # its share of the steps it was in
+    gpu_s: float  # its share of the steps it was in, and of encoding and decoding
 
 
 class _Answer(BaseModel):

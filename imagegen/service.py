@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from imagegen.engine.process import RenderProcess
+from imagegen.engine.process import Audience, OnEvent, RenderProcess
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -84,18 +84,22 @@ class ImageService:
         caller: str = "",
         wanted: Callable[[], bool] = lambda: True,
         on_image: OnImage = _ignore,
+        on_event: OnEvent | None = None,
+        previews: bool = False,
     ) -> Generation:
         """Renders and stores what `request` asks for; returns when everything is stored.
 
         caller: whose turn it is, for fairness. wanted: asked several times a second; once it says
         no, the pictures leave the batch. on_image: called for each stored picture as it is there.
+        on_event: hears of each step and, with previews, gets small looks, on the engine's thread.
         Links of proxied pictures are relative (`/images/…`): only the edge knows its own address.
         Raises ImagegenError; then no picture of the request is rendered on.
         """
         patience = _Patience(self._settings.deadline_s, request.deadline_s, wanted)
         try:
             with self._counted_in():
-                generation = self._generate(request, caller, patience, on_image)
+                audience = Audience(on_event, previews)
+                generation = self._generate(request, caller, patience, on_image, audience)
         except Exception as error:
             brand = request.brand if request.brand in self._catalog else NO_BRAND
             code = error.code if isinstance(error, ImagegenError) else "internal_error"
@@ -105,12 +109,23 @@ class ImageService:
         return generation
 
     def _generate(
-        self, request: GenerationRequest, caller: str, patience: _Patience, on_image: OnImage
+        self,
+        request: GenerationRequest,
+        caller: str,
+        patience: _Patience,
+        on_image: OnImage,
+        audience: Audience,
     ) -> Generation:
         preset = self._catalog.get(request.brand)
         specs = preset.resolve(request, self._model(request, patience))
         order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
-        futures = self._engine.submit(specs, caller=caller, deadline_s=patience.remaining_s)
+        futures = self._engine.submit(
+            specs,
+            caller=caller,
+            deadline_s=patience.remaining_s,
+            on_event=audience.on_event,
+            previews=audience.previews,
+        )
         kept: dict[int, KeptPicture] = {}
         try:
             for index, rendering in self._as_finished(futures, patience):

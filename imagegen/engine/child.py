@@ -11,14 +11,17 @@ import pickle
 import signal
 import threading
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
+from imagegen.engine.calls import PoisonedRenderer
 from imagegen.engine.messages import Entered, LoadFailed, Poisoned, Ready, Start, ToChild
 from imagegen.engine.renderer import Renderer
-from imagegen.engine.turn import PoisonedRenderer, Turns
+from imagegen.engine.turn import Turns
 from imagegen.errors import OperatorError
+from imagegen.generation import RowLimits
 
 
 def main(descriptor: int) -> NoReturn:
@@ -36,9 +39,9 @@ def main(descriptor: int) -> NoReturn:
 def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
     inbox: SimpleQueue[ToChild] = SimpleQueue()
     threading.Thread(target=_read, args=(connection, inbox), name="inbox", daemon=True).start()
-    renderer = _load(connection, start)
+    renderer, limits = _load(connection, start)
     try:
-        Turns(renderer, inbox, connection.send, start.max_rows).run()
+        Turns(renderer, limits, inbox, connection.send).run()
     except PoisonedRenderer as error:
         cause = "".join(traceback.format_exception(error.__cause__))
         connection.send(Poisoned(str(error), cause))
@@ -46,7 +49,7 @@ def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
         _exit(1)
 
 
-def _load(connection: Connection[Any, Any], start: Start) -> Renderer[Any]:
+def _load(connection: Connection[Any, Any], start: Start) -> tuple[Renderer[Any], RowLimits]:
     try:
         connection.send(Entered("import"))
         renderer: Renderer[Any] = pickle.loads(start.make_renderer)()  # noqa: S301 - our own parent wrote it
@@ -56,8 +59,10 @@ def _load(connection: Connection[Any, Any], start: Start) -> Renderer[Any]:
         text = str(error) if final else f"{type(error).__name__}: {error}"
         connection.send(LoadFailed(text, final, traceback.format_exc()))
         _exit(1)
+    if start.max_rows is not None:
+        model = replace(model, row_limits=model.row_limits.capped(start.max_rows))
     connection.send(Ready(model))
-    return renderer
+    return renderer, model.row_limits
 
 
 def _read(connection: Connection[Any, Any], inbox: SimpleQueue[ToChild]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from multiprocessing.connection import Pipe
 
-from imagegen.engine.orders import Orders, Verdict
+from imagegen.engine.order import Verdict
+from imagegen.engine.orders import Orders
 from imagegen.engine.supervision import FAILED, READY, Supervision
 from imagegen.errors import Draining, ModelFailed
 

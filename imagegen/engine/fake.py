@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import InvalidModel, RenderFailed
-from imagegen.generation import ModelInfo, RenderSpec, Scheduler
+from imagegen.generation import ModelInfo, RenderSpec, RowLimits, Scheduler
 
 MAX_WORDS = 77
 SLOW_STEP_S = 0.25
+ONE_PICTURE = RowLimits()
 Colour = tuple[int, int, int]
 
 
@@ -40,7 +41,8 @@ class FakeRenderer:
     `!misfit` it fails by itself at the beginning
 
     `fail_load`: "!crash", "!boom", or the sentence of the InvalidModel that `load` shall raise.
-    `rows_that_fit`: steps of more pictures raise MemoryError; None for no limit.
+    `rows_that_fit`: steps of more denoiser rows raise MemoryError; None for no limit.
+    `row_limits`: what it says of itself; one guided picture at a time by default.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class FakeRenderer:
         step_s: float = 0.0,
         fail_load: str = "",
         rows_that_fit: int | None = None,
+        row_limits: RowLimits = ONE_PICTURE,
     ) -> None:
         self._load_s = load_s
         self._step_s = step_s
         self._fail_load = fail_load
         self._rows_that_fit = rows_that_fit
+        self._row_limits = row_limits
 
     def load(self, phase: Phase) -> ModelInfo:
         phase("weights")
@@ -73,6 +77,7 @@ class FakeRenderer:
             schedulers=tuple(Scheduler),
             device="cpu",
             dtype="float32",
+            row_limits=self._row_limits,
         )
 
     def begin(self, spec: RenderSpec) -> FakeDenoising:
@@ -84,8 +89,9 @@ class FakeRenderer:
 
     def step(self, pictures: Sequence[FakeDenoising]) -> None:
         prompts = " ".join(picture.spec.prompt for picture in pictures)
-        if self._rows_that_fit is not None and len(pictures) > self._rows_that_fit:
-            raise MemoryError(f"{len(pictures)} rows do not fit")
+        rows = sum(picture.spec.rows for picture in pictures)
+        if self._rows_that_fit is not None and rows > self._rows_that_fit:
+            raise MemoryError(f"{rows} rows do not fit")
         _misbehave(prompts)
         time.sleep(self._step_s + (SLOW_STEP_S if "!slow" in prompts else 0.0))
         for picture in pictures:

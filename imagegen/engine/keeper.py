@@ -35,7 +35,9 @@ class Keeper:
         except Exception:
             logger.exception("model: the engine's thread failed")
             with self._desk.lock:
-                self._desk.health.failed("the engine itself failed; its log says where")
+                self._desk.health.failed(
+                    "the engine itself failed; its log says where", hopeless=True
+                )
         finally:
             self.close()
 
@@ -107,7 +109,7 @@ class Keeper:
         now = time.monotonic()
         with self._desk.lock:
             lines = self._desk.health.hear(message, now)
-            news = self._desk.orders.hear(message)
+            news = self._desk.orders.hear(message, now)
             news += [verdict.tell for verdict in self._desk.close_if_failed()]
             self._desk.admit(now)
             self._desk.lock.notify_all()
@@ -136,9 +138,8 @@ class Keeper:
             self.child = None
         with self._desk.lock:
             health = self._desk.health
-            blame = not health.poisoned
             health.died(how, time.monotonic())
-            verdicts = self._desk.orders.lost(blame=blame) + self._desk.close_if_failed()
+            verdicts = self._desk.orders.lost() + self._desk.close_if_failed()
             phase, error = health.phase, health.error
             self._desk.lock.notify_all()
         logger.error("model: the render process is gone (%s); %s", error, phase)

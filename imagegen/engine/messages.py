@@ -2,7 +2,8 @@
 
     parent ──► Start once, then Render and Drop
     child  ──► Entered…, then Ready or LoadFailed
-               Heartbeat before each call of the renderer, Stepped after each step of a picture
+               Heartbeat before each call of the renderer; after the step Stepped, and Previewed
+               for those who want to look
                Done, Failed or Dropped: each Render is answered by exactly one of them
                Poisoned: the last word of a child that will not go on
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from imagegen.engine.renderer import Picture
 from imagegen.generation import ModelInfo, RenderSpec
 
 
@@ -21,7 +23,7 @@ class Start:
     """`make_renderer` stays pickled, with its slow imports, until the child watches the parent."""
 
     make_renderer: bytes = field(repr=False)
-    max_rows: int
+    max_rows: int | None  # the operator's bound on what the renderer measures
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Render:
 
     number: int
     spec: RenderSpec
+    share: int  # pictures of one share take turns with those of others
+    deadline_at: float  # to order by: the earlier, the more urgent
+    previews: bool  # whether anybody looks at it on its way
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,35 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """One call of the renderer is about to begin."""
+    """One call of the renderer is about to begin; if nothing follows, these are suspects."""
+
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """The picture has moved one step on."""
+class Move:
+    """A picture has moved one step on."""
 
     number: int
     step: int  # steps done
     of: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The step of one turn: who moved, and what it took."""
+
+    moves: tuple[Move, ...]
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A small look at a picture on its way."""
+
+    number: int
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -96,21 +120,26 @@ class Failed:
 
     number: int
     text: str
+    gpu_s: float
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """The answer to Drop: its row is free."""
+    """The answer to Drop: its rows are free."""
 
     number: int
+    gpu_s: float
 
 
 @dataclass(frozen=True)
 class Poisoned:
-    """The renderer raised what it must not; the traceback is for the log."""
+    """The renderer raised what it must not in its last call; the traceback is for the log."""
 
     text: str
     traceback: str
 
 
-FromChild = Entered | Ready | LoadFailed | Heartbeat | Stepped | Done | Failed | Dropped | Poisoned
+FromChild = (
+    Entered | Ready | LoadFailed | Heartbeat | Stepped | Previewed
+    | Done | Failed | Dropped | Poisoned
+)  # fmt: skip

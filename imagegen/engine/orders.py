@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 
 from imagegen.engine.messages import (
@@ -18,11 +17,15 @@ from imagegen.engine.messages import (
     Dropped,
     Failed,
     FromChild,
+    Heartbeat,
+    Move,
+    Previewed,
     Ready,
     Render,
     Stepped,
     ToChild,
 )
+from imagegen.engine.order import Audience, Order, Outcome, Preview, Progress, Verdict
 from imagegen.engine.scheduling import Schedule
 from imagegen.errors import (
     Cancelled,
@@ -36,58 +39,20 @@ from imagegen.generation import ModelInfo, Rendering, RenderSpec
 QUARANTINE_SIZE = 1_000  # specs remembered; the oldest goes first
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A picture has moved one step on."""
-
-    index: int  # the picture's place in its submission
-    step: int  # steps done
-    of: int
-
-
-Outcome = Rendering | ImagegenError
-OnEvent = Callable[[Progress], None]
-
-
-@dataclass
-class Order:
-    """One picture that somebody waits for."""
-
-    spec: RenderSpec
-    index: int
-    future: Future[Rendering]
-    on_event: OnEvent | None
-    submitted_at: float
-    deadline_s: float
-    admitted_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How an order ended."""
-
-    future: Future[Rendering]
-    outcome: Outcome
-
-    def tell(self) -> None:
-        if isinstance(self.outcome, ImagegenError):
-            self.future.set_exception(self.outcome)
-        else:
-            self.future.set_result(self.outcome)
-
-
 class Orders:
     """Open orders, and in `outbox` what the render process has to be told about them.
 
     Each order gets exactly one verdict.
     """
 
-    def __init__(self, *, max_queue: int, max_rows: int) -> None:
-        self._schedule = Schedule(max_queue=max_queue, max_rows=max_rows)
+    def __init__(self, *, max_queue: int) -> None:
+        self._schedule = Schedule(max_queue=max_queue)
         self._model: ModelInfo | None = None
         self._open: dict[int, Order] = {}
         self._quarantine: dict[RenderSpec, None] = {}
+        self._in_call: tuple[int, ...] = ()  # whom the child's last call was for
         self.outbox: deque[ToChild] = deque()
+        self.abandoned_gpu_s = 0.0  # spent on pictures that nobody got
 
     def __len__(self) -> int:
         return len(self._open)
@@ -106,26 +71,30 @@ class Orders:
         caller: str,
         now: float,
         deadline_s: float,
-        on_event: OnEvent | None,
+        audience: Audience,
     ) -> list[Future[Rendering]]:
         """Takes all of `specs` or none: raises QueueFull or Quarantined."""
         for spec in specs:
             if spec in self._quarantine:
                 raise _quarantined(spec)
-        numbers = self._schedule.submit(len(specs), caller, now + deadline_s)
+        numbers = self._schedule.submit(specs, caller, now + deadline_s)
         futures = []
         for index, (number, spec) in enumerate(zip(numbers, specs, strict=True)):
             future: Future[Rendering] = Future()
             future.set_running_or_notify_cancel()  # from here on only a verdict ends it
-            self._open[number] = Order(spec, index, future, on_event, now, deadline_s)
+            self._open[number] = Order(spec, index, future, audience, now, deadline_s)
             futures.append(future)
         return futures
 
     def admit(self, now: float) -> None:
         """Sends those whose turn it is to the render process."""
-        for number in self._schedule.admit():
-            self._open[number].admitted_at = now
-            self.outbox.append(Render(number, self._open[number].spec))
+        for ticket in self._schedule.admit():
+            order = self._open[ticket.number]
+            order.admitted_at, order.first_step_at = now, None
+            previews = order.audience.previews and order.audience.on_event is not None
+            self.outbox.append(
+                Render(ticket.number, ticket.spec, ticket.share, ticket.deadline_at, previews)
+            )
 
     def cancel(self, futures: Collection[Future[Rendering]]) -> list[Verdict]:
         unwanted = set(futures)
@@ -150,27 +119,38 @@ class Orders:
         """When the next deadline passes."""
         return self._schedule.due()
 
-    def hear(self, message: FromChild) -> list[Callable[[], None]]:
+    def hear(self, message: FromChild, now: float) -> list[Callable[[], None]]:
         """Takes note of what the child says about pictures; returns the calls that tell callers."""
         match message:
             case Ready(model):
                 self._model = model
-            case Stepped():
-                return self._progressed(message)
-            case Done():
-                self._schedule.learn(message.render_s)
-                return self._retire(message.number, lambda order: self._rendering(order, message))
-            case Failed(number, text):
-                return self._retire(number, lambda _: RenderFailed(text))
-            case Dropped(number):
+                self._schedule.limits = model.row_limits
+            case Heartbeat(numbers):
+                self._in_call = numbers
+            case Stepped(moves, rows, seconds):
+                self._schedule.learn(seconds, rows)
+                return [call for move in moves for call in self._moved(move, now)]
+            case Previewed(number, picture):
+                return self._event(number, lambda order: Preview(order.index, picture))
+            case Done(number, gpu_s=gpu_s):
+                return self._retire(number, gpu_s, lambda order: self._rendering(order, message))
+            case Failed(number, text, gpu_s):
+                self.abandoned_gpu_s += gpu_s
+                return self._retire(number, 0.0, lambda _: RenderFailed(text))
+            case Dropped(number, gpu_s):
+                self.abandoned_gpu_s += gpu_s
                 self._schedule.retire(number)
         return []
 
-    def lost(self, *, blame: bool) -> list[Verdict]:
-        """The render process is gone: its pictures wait again; the second time, quarantine."""
+    def lost(self) -> list[Verdict]:
+        """The render process is gone: its pictures wait again.
+
+        Those that it was working on are suspects; the second time, quarantine.
+        """
         self.outbox.clear()
+        suspects, self._in_call = self._in_call, ()
         verdicts = []
-        for number in self._schedule.lost(blame=blame):
+        for number in self._schedule.lost(suspects):
             order = self._open.pop(number)
             self._quarantine[order.spec] = None
             if len(self._quarantine) > QUARANTINE_SIZE:
@@ -187,15 +167,25 @@ class Orders:
             self.outbox.append(Drop(number))
         return Verdict(self._open.pop(number).future, error)
 
-    def _progressed(self, message: Stepped) -> list[Callable[[], None]]:
-        order = self._open.get(message.number)
-        if order is None or order.on_event is None:
-            return []
-        return [partial(order.on_event, Progress(order.index, message.step, message.of))]
+    def _moved(self, move: Move, now: float) -> list[Callable[[], None]]:
+        self._schedule.moved(move.number, move.of - move.step)
+        return self._event(move.number, lambda order: order.progress(move, now))
 
-    def _retire(self, number: int, outcome: Callable[[Order], Outcome]) -> list[Callable[[], None]]:
-        """Frees the row; nobody is told if the picture was cancelled or has expired meanwhile."""
+    def _event(
+        self, number: int, event: Callable[[Order], Progress | Preview]
+    ) -> list[Callable[[], None]]:
+        """Nobody is told of a picture that was cancelled or has expired meanwhile."""
+        order = self._open.get(number)
+        if order is None or order.audience.on_event is None:
+            return []
+        return [partial(order.audience.on_event, event(order))]
+
+    def _retire(
+        self, number: int, gpu_s: float, outcome: Callable[[Order], Outcome]
+    ) -> list[Callable[[], None]]:
+        """Frees the rows; if nobody waits for the picture any more, its time was in vain."""
         if not self._schedule.retire(number):
+            self.abandoned_gpu_s += gpu_s
             return []
         order = self._open.pop(number)
         return [Verdict(order.future, outcome(order)).tell]

@@ -16,13 +16,14 @@ from typing import Any
 from imagegen.engine.desk import Desk
 from imagegen.engine.keeper import Keeper, tell
 from imagegen.engine.messages import Start
-from imagegen.engine.orders import OnEvent, Orders, Progress
+from imagegen.engine.order import Audience, OnEvent, Preview, Progress
+from imagegen.engine.orders import Orders
 from imagegen.engine.renderer import Renderer
 from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
 from imagegen.errors import ModelLoading
 from imagegen.generation import ModelInfo, Rendering, RenderSpec
 
-__all__ = ["EngineStatus", "Progress", "RenderProcess"]
+__all__ = ["Audience", "EngineStatus", "OnEvent", "Preview", "Progress", "RenderProcess"]
 
 UNKNOWN_LOAD_S = 5.0  # to ask again after, while no load has been measured
 
@@ -39,6 +40,8 @@ class EngineStatus:
     eta_s: float | None  # until ready, if known
     error: str | None
     deaths: int  # render processes that ended unasked
+    hopeless: bool  # failed through deaths: this instance should be replaced
+    abandoned_gpu_s: float  # spent on pictures that nobody got
 
 
 class RenderProcess:
@@ -53,19 +56,21 @@ class RenderProcess:
         make_renderer: Callable[[], Renderer[Any]],
         *,
         max_queue: int,
-        max_rows: int = 1,
+        max_rows: int | None = None,
         step_timeout_s: float = 120.0,
         load_timeout_s: float = 900.0,
     ) -> None:
         self._desk = Desk(
-            Orders(max_queue=max_queue, max_rows=max_rows),
+            Orders(max_queue=max_queue),
             Supervision(step_timeout_s, load_timeout_s),
         )
         self._keeper = Keeper(self._desk, Start(pickle.dumps(make_renderer), max_rows))
-        self._thread = threading.Thread(target=self._keeper.run, name="engine", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Returns at once; the model loads in the background. Once only."""
+        # Made here, not before: to Python, a thread made before a fork has ended after it.
+        self._thread = threading.Thread(target=self._keeper.run, name="engine", daemon=True)
         self._thread.start()
 
     def stop(self, grace_s: float) -> None:
@@ -75,7 +80,7 @@ class RenderProcess:
             self._desk.lock.wait_for(lambda: not self._desk.orders, timeout=grace_s)
             self._desk.closing = True
             self._desk.ring()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         else:
             self._keeper.close()
@@ -93,6 +98,8 @@ class RenderProcess:
                 eta_s=None if self._desk.draining else health.eta_s(time.monotonic()),
                 error=health.error,
                 deaths=health.deaths,
+                hopeless=health.hopeless,
+                abandoned_gpu_s=self._desk.orders.abandoned_gpu_s,
             )
 
     @property
@@ -123,16 +130,19 @@ class RenderProcess:
         caller: str = "",
         deadline_s: float,
         on_event: OnEvent | None = None,
+        previews: bool = False,
     ) -> list[Future[Rendering]]:
         """One future a spec, or none: raises QueueFull, Quarantined, ModelFailed, Draining.
 
         Callers take turns. What is submitted before the model is ready waits for it. `on_event`
-        is called on the engine's thread and must be quick.
+        hears of each step and, with `previews`, gets a small look now and then; it is called on the
+        engine's thread and must be quick.
         """
         now = time.monotonic()
+        audience = Audience(on_event, previews)
         with self._desk.lock:
             self._desk.refuse_if_over()
-            futures = self._desk.orders.submit(specs, caller, now, deadline_s, on_event)
+            futures = self._desk.orders.submit(specs, caller, now, deadline_s, audience)
             self._desk.admit(now)
             self._desk.ring()
         return futures

@@ -1,102 +1,124 @@
-"""Who renders next: plain data. No torch, no threads, no clock: `now` is passed in, in seconds.
+"""Who is rendered, the parent's half: which pictures are in flight.
 
-`Schedule` lives in the parent and decides who gets a row; `next_rows` lives in the render process
-and decides which rows move in the next step.
+No torch, no threads, no clock: `now` is passed in, in seconds. Which of them move in the next step
+is decided by `lineup.py`, in the render process.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from bisect import insort
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
 
 from imagegen.errors import QueueFull
-from imagegen.generation import RenderSpec
+from imagegen.generation import RenderSpec, RowLimits
 
 DEATHS_TO_QUARANTINE = 2
-UNMEASURED_RETRY_S = 5.0  # nothing has been rendered yet, so there is no better figure
-NEW_SHARE = 0.3  # of the newest picture in the running mean
+UNMEASURED_RETRY_S = 5.0  # no step has been measured yet, so there is no better figure
+NEW_SHARE = 0.3  # of the newest step in the running mean
+FULL = 2  # batches in flight at most, so that a newcomer need not wait for a full one's end
 
 
 @dataclass
 class Ticket:
-    """One picture's place, from its submission to the moment its row is free again."""
+    """One picture's place, from its submission to the moment its rows are free again."""
 
     number: int
     caller: str
+    spec: RenderSpec
     deadline_at: float
-    deaths: int = 0  # render processes that died while it was in a row
-    leaving: bool = False  # its caller has been told; its row is in use until the step ends
+    steps_left: int
+    share: int = 0  # stands for the caller in the render process, which must not know him
+    deaths: int = 0  # render processes that died while they worked on it
+    leaving: bool = False  # its caller has been told; its rows are in use until the step ends
+
+    @property
+    def urgency(self) -> tuple[float, int]:
+        """A caller's earliest deadline first, then first come first served."""
+        return self.deadline_at, self.number
 
 
 class Schedule:
-    """Pictures that wait and pictures in rows.
+    """Pictures that wait and pictures in flight.
 
-    Callers take turns; each caller's pictures are first come first served. A picture whose render
-    process died waits at the front and then runs alone, so that a second death names the guilty.
+    What is in flight is measured in batches: a picture's rows over the rows that fit at its size.
+    Callers take turns while one batch has room. Beyond it, up to two, a caller still gets his
+    share: one picture, or a batch divided by the callers. So a caller with 200 pictures delays
+    another's single one by no more than the steps that they share.
+
+    A picture on which the render process died waits at the front and then runs alone, so that a
+    second death names the guilty.
     """
 
-    def __init__(self, *, max_queue: int, max_rows: int = 1) -> None:
+    def __init__(self, *, max_queue: int) -> None:
+        self.limits = RowLimits()  # known once the model is
         self._max_queue = max_queue
-        self._max_rows = max_rows
-        self._waiting: OrderedDict[str, deque[Ticket]] = OrderedDict()  # in the order of turns
-        self._rows: dict[int, Ticket] = {}
+        self._lines: OrderedDict[str, list[Ticket]] = OrderedDict()  # in the order of turns
+        self._suspects: list[Ticket] = []
+        self._in_flight: dict[int, Ticket] = {}
         self._alive: dict[int, Ticket] = {}  # everyone who still waits for an answer
         self._deadlines: list[tuple[float, int]] = []  # a heap; who has left is skipped when met
         self._next_number = 1
-        self._picture_s: float | None = None
+        self._row_step_s: float | None = None
 
     @property
     def waiting(self) -> int:
-        return sum(len(line) for line in self._waiting.values())
+        return len(self._suspects) + sum(len(line) for line in self._lines.values())
 
     @property
     def running(self) -> int:
-        """Rows in use, also by those who are leaving."""
-        return len(self._rows)
+        """Pictures in flight, also those that are leaving."""
+        return len(self._in_flight)
 
-    def submit(self, count: int, caller: str, deadline_at: float) -> list[int]:
-        """All of `count` pictures get a number, or QueueFull is raised and none does."""
-        waiting = self.waiting
-        if waiting + count > self._max_queue:
+    def submit(self, specs: Sequence[RenderSpec], caller: str, deadline_at: float) -> list[int]:
+        """Every picture gets a number, or QueueFull is raised and none does."""
+        too_many = self.waiting + len(specs) - self._max_queue
+        if too_many > 0:
             raise QueueFull(
-                f"{waiting} pictures wait already and {count} more do not fit: "
+                f"{self.waiting} pictures wait already and {len(specs)} more do not fit: "
                 f"the queue holds {self._max_queue}",
-                self._seconds_until_room(waiting + count - self._max_queue),
+                self._seconds_until_left(too_many),
             )
-        tickets = [Ticket(self._next_number + i, caller, deadline_at) for i in range(count)]
-        self._next_number += count
-        for ticket in tickets:
-            self._waiting.setdefault(caller, deque()).append(ticket)
-            self._alive[ticket.number] = ticket
-            heapq.heappush(self._deadlines, (deadline_at, ticket.number))
-        return [ticket.number for ticket in tickets]
+        numbers = []
+        for spec in specs:
+            number = self._next_number
+            self._next_number += 1
+            ticket = Ticket(number, caller, spec, deadline_at, spec.num_inference_steps)
+            self._alive[number] = ticket
+            heapq.heappush(self._deadlines, (deadline_at, number))
+            self._stand_in_line(ticket)
+            numbers.append(number)
+        return numbers
 
-    def admit(self) -> list[int]:
-        """Gives free rows to those whose turn it is; returns their numbers."""
+    def admit(self) -> list[Ticket]:
+        """Takes off those whose turn it is."""
         admitted = []
-        while self._waiting and self._has_room_for(next(iter(self._waiting.values()))[0]):
-            caller, line = self._waiting.popitem(last=False)
-            ticket = line.popleft()
-            if line:
-                self._waiting[caller] = line  # the caller's next turn comes after everyone else's
-            self._rows[ticket.number] = ticket
-            admitted.append(ticket.number)
+        while (ticket := self._pop_next()) is not None:
+            ticket.share = self._share_of(ticket.caller)
+            ticket.steps_left = ticket.spec.num_inference_steps
+            self._in_flight[ticket.number] = ticket
+            admitted.append(ticket)
         return admitted
 
     def leave(self, number: int) -> bool:
-        """The picture is not wanted any more. True if it holds a row, which `retire` will free."""
+        """The picture is not wanted any more. True if it is in flight, which `retire` will end."""
         ticket = self._alive.pop(number)
-        if number in self._rows:
+        if number in self._in_flight:
             ticket.leaving = True
             return True
-        self._take_from_line(ticket)
+        if ticket in self._suspects:
+            self._suspects.remove(ticket)
+        else:
+            self._leave_line(ticket)
         return False
 
     def retire(self, number: int) -> bool:
-        """The picture's row is free. True if somebody still waits for it."""
-        self._rows.pop(number, None)
+        """The picture's rows are free. True if somebody still waits for it."""
+        self._in_flight.pop(number, None)
         return self._alive.pop(number, None) is not None
 
     def expire(self, now: float) -> list[int]:
@@ -112,60 +134,94 @@ class Schedule:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
-    def lost(self, *, blame: bool) -> list[int]:
-        """All rows are gone. Their pictures wait again, at the front.
+    def lost(self, suspects: Collection[int]) -> list[int]:
+        """The render process has died, working on `suspects`. What was in flight waits again.
 
-        Returns those that were to blame too often for that; they are out.
+        Returns those that have been suspected too often for that; they are out.
         """
-        lost = [ticket for ticket in self._rows.values() if not ticket.leaving]
-        self._rows.clear()
-        for ticket in lost:
-            ticket.deaths += blame
+        lost = [ticket for ticket in self._in_flight.values() if not ticket.leaving]
+        self._in_flight.clear()
+        guilty = []
         for ticket in reversed(lost):
-            if ticket.deaths < DEATHS_TO_QUARANTINE:
-                self._waiting.setdefault(ticket.caller, deque()).appendleft(ticket)
-                self._waiting.move_to_end(ticket.caller, last=False)
-        guilty = [t.number for t in lost if t.deaths >= DEATHS_TO_QUARANTINE]
-        for number in guilty:
-            del self._alive[number]
+            ticket.deaths += ticket.number in suspects
+            if ticket.deaths >= DEATHS_TO_QUARANTINE:
+                del self._alive[ticket.number]
+                guilty.append(ticket.number)
+            elif ticket.deaths:
+                insort(self._suspects, ticket, key=lambda other: other.urgency)
+            else:
+                self._stand_in_line(ticket)
+                self._lines.move_to_end(ticket.caller, last=False)
         return guilty
 
-    def learn(self, render_s: float) -> None:
-        """A picture took so long; call it while its row still counts."""
-        share_s = render_s / max(1, self.running)
-        known_s = share_s if self._picture_s is None else self._picture_s
-        self._picture_s = known_s + NEW_SHARE * (share_s - known_s)
+    def moved(self, number: int, steps_left: int) -> None:
+        if number in self._in_flight:
+            self._in_flight[number].steps_left = steps_left
 
-    def _seconds_until_room(self, pictures: int) -> float:
-        if self._picture_s is None:
+    def learn(self, seconds: float, rows: int) -> None:
+        """A step of so many rows took so long."""
+        new_s = seconds / rows
+        known_s = new_s if self._row_step_s is None else self._row_step_s
+        self._row_step_s = known_s + NEW_SHARE * (new_s - known_s)
+
+    def _seconds_until_left(self, pictures: int) -> float:
+        """Until so many have been rendered and as many of those who wait have taken their rows."""
+        if self._row_step_s is None:
             return UNMEASURED_RETRY_S
-        return pictures * self._picture_s
+        flying = sorted(0 if t.leaving else t.steps_left for t in self._in_flight.values())
+        if pictures <= len(flying):  # rows that become free are taken: a step stays as long
+            rows = sum(ticket.spec.rows for ticket in self._in_flight.values())
+            return flying[pictures - 1] * rows * self._row_step_s
+        ahead = [*self._suspects, *(ticket for line in self._lines.values() for ticket in line)]
+        work = [*self._in_flight.values(), *ahead[: pictures - len(flying)]]
+        return sum(ticket.steps_left * ticket.spec.rows for ticket in work) * self._row_step_s
 
-    def _has_room_for(self, ticket: Ticket) -> bool:
-        if ticket.deaths or any(row.deaths for row in self._rows.values()):
-            return not self._rows
-        return len(self._rows) < self._max_rows
+    def _pop_next(self) -> Ticket | None:
+        if any(ticket.deaths for ticket in self._in_flight.values()):
+            return None
+        if self._suspects:
+            return None if self._in_flight else self._suspects.pop(0)
+        for caller, line in self._lines.items():
+            size = self._size(line[0])
+            everyone = self._batches(self._in_flight.values()) + size
+            own = self._batches(self._of(caller)) + size
+            if everyone > 1 and own > max(size, Fraction(1, self._callers())):
+                continue  # he has his share; those behind him shall get theirs
+            if everyone > FULL:
+                return None  # only a full house keeps him out: nobody overtakes him
+            ticket = line[0]
+            self._leave_line(ticket)
+            if caller in self._lines:
+                self._lines.move_to_end(caller)  # his next turn comes after everyone else's
+            return ticket
+        return None
 
-    def _take_from_line(self, ticket: Ticket) -> None:
-        line = self._waiting[ticket.caller]
+    def _stand_in_line(self, ticket: Ticket) -> None:
+        line = self._lines.setdefault(ticket.caller, [])
+        insort(line, ticket, key=lambda other: other.urgency)
+
+    def _leave_line(self, ticket: Ticket) -> None:
+        line = self._lines[ticket.caller]
         line.remove(ticket)
         if not line:
-            del self._waiting[ticket.caller]
+            del self._lines[ticket.caller]
 
+    def _size(self, ticket: Ticket) -> Fraction:
+        """In batches of pictures like this one."""
+        return Fraction(ticket.spec.rows, self.limits.at(ticket.spec.width, ticket.spec.height))
 
-def next_rows(specs: Sequence[RenderSpec], limit: int) -> list[int]:
-    """Which of the pictures in flight move in the next step: at most `limit` positions in `specs`.
+    def _batches(self, tickets: Iterable[Ticket]) -> Fraction:
+        return sum(map(self._size, tickets), start=Fraction(0))
 
-    `specs` is in the order of who has waited longest since its last step, so the first always
-    moves. Rows must share the latent's shape, and an `exact` picture is alone.
-    """
-    first = specs[0]
-    if first.exact:
-        return [0]
-    size = (first.width, first.height)
-    fitting = [
-        position
-        for position, spec in enumerate(specs)
-        if (spec.width, spec.height) == size and not spec.exact
-    ]
-    return fitting[:limit]
+    def _of(self, caller: str) -> list[Ticket]:
+        return [ticket for ticket in self._in_flight.values() if ticket.caller == caller]
+
+    def _callers(self) -> int:
+        """How many have pictures that wait or are in flight."""
+        return len(self._lines.keys() | {ticket.caller for ticket in self._in_flight.values()})
+
+    def _share_of(self, caller: str) -> int:
+        """The number of his pictures in flight, or the first that nobody has."""
+        taken = {ticket.share: ticket.caller for ticket in self._in_flight.values()}
+        own = [share for share, owner in taken.items() if owner == caller]
+        return own[0] if own else next(n for n in count() if n not in taken)

@@ -7,8 +7,9 @@ without its `if __name__` line.
 
 from __future__ import annotations
 
-import contextlib
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from multiprocessing.connection import Connection, Pipe
@@ -21,6 +22,7 @@ ENTRY = (
     "from imagegen.engine.child import main; main(int(sys.argv[1]))"
 )
 EXIT_WAIT_S = 5.0
+STALLED_S = 20  # a child that stops in the middle of a message is as good as dead
 
 
 class Child:
@@ -30,6 +32,7 @@ class Child:
         """Returns before the child has imported anything. Raises OSError if no process starts."""
         self.connection: Connection[Any, Any]
         self.connection, theirs = Pipe()
+        _bound_waiting(self.connection)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
                 [sys.executable, "-P", "-c", ENTRY, str(theirs.fileno()), *sys.path],
@@ -51,8 +54,8 @@ class Child:
     def send(self, message: Start | ToChild) -> None:
         try:
             self.connection.send(message)
-        except OSError:
-            return  # it has died, which `receive` or `ended` will tell
+        except OSError:  # it has died, or is stopped and now has half a message
+            self._process.kill()  # which `receive` or `ended` will tell
 
     def receive(self) -> FromChild | None:
         """The next message if one is there. Raises EOFError when the child has ended."""
@@ -75,7 +78,13 @@ class Child:
                 return f"could not be killed within {EXIT_WAIT_S:g} s"
             return self.end(now=True)
         finally:
-            # seen once at Ctrl-C: the descriptor was gone already, which must not end our thread
-            with contextlib.suppress(OSError):
-                self.connection.close()
+            self.connection.close()
         return f"ended with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+def _bound_waiting(connection: Connection[Any, Any]) -> None:
+    """Whoever waits in the middle of a message must not wait for ever: he is the watchdog."""
+    end = socket.socket(fileno=connection.fileno())
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        end.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", STALLED_S, 0))
+    end.detach()  # the connection remains the descriptor's owner

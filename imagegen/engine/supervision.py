@@ -33,6 +33,7 @@ class Supervision:
     phase: str = STOPPED
     model: ModelInfo | None = None  # stays known while the process restarts
     error: str | None = None  # of the last death or failed load, until the next one is ready
+    hopeless: bool = False  # failed through deaths, where another instance may do better
     deaths: int = 0
     load_s: float | None = None  # how long the last load took
     _start_at: float = 0.0
@@ -67,18 +68,13 @@ class Supervision:
             case Ready(model):
                 return self._ready(model, now)
             case LoadFailed(text, final=True):
-                self.failed(text)
+                self.failed(text, hopeless=False)
             case LoadFailed(text, traceback=traceback) | Poisoned(text, traceback):
                 self._last_words = text
                 return [f"{text}\n{traceback}"]
             case Done():
                 self._deaths_in_a_row = 0
         return []
-
-    @property
-    def poisoned(self) -> bool:
-        """It told its end itself: the pictures still in its rows are not to blame."""
-        return self._last_words is not None
 
     def died(self, how: str, now: float) -> None:
         """Decides between another start, later each time, and giving up."""
@@ -90,14 +86,14 @@ class Supervision:
         if self.phase != READY:
             self._loads_in_a_row += 1
         if self._loads_in_a_row >= LOADS_TO_FAIL or self._deaths_in_a_row >= DEATHS_TO_FAIL:
-            self.failed(reason)
+            self.failed(reason, hopeless=True)
             return
         self.phase, self.error = RESTARTING, reason
         self._start_at = now + self._backoff_s()
 
-    def failed(self, reason: str) -> None:
-        """For good: only a new instance, or the operator, can help."""
-        self.phase, self.error = FAILED, reason
+    def failed(self, reason: str, *, hopeless: bool) -> None:
+        """For good: only a new instance can help or, unless `hopeless`, only the operator."""
+        self.phase, self.error, self.hopeless = FAILED, reason, hopeless
 
     def stopped(self) -> None:
         self.phase = STOPPED

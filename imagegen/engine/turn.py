@@ -7,53 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic
 
+from imagegen.engine.calls import Calls, Flight, Outcome, R, sentence
+from imagegen.engine.lineup import Lineup
 from imagegen.engine.messages import (
     Done,
     Drop,
     Dropped,
     Failed,
     FromChild,
-    Heartbeat,
+    Move,
+    Previewed,
     Render,
     Stepped,
     ToChild,
 )
-from imagegen.engine.renderer import D, Picture, Renderer
-from imagegen.engine.scheduling import next_rows
+from imagegen.engine.renderer import D, Renderer
 from imagegen.errors import ImagegenError
+from imagegen.generation import RowLimits
 
-R = TypeVar("R")
-
-
-class PoisonedRenderer(Exception):
-    """The renderer raised what it must not; nothing it does from now on can be trusted."""
-
-
-@dataclass(eq=False)
-class Flight(Generic[D]):
-    """One picture between its admission and its answer."""
-
-    number: int
-    picture: D
-    began_at: float
-    gpu_s: float = 0.0
-
-    @property
-    def arrived(self) -> bool:
-        return self.picture.step_index >= self.picture.step_count
-
-
-@dataclass(frozen=True)
-class Rows(Generic[D, R]):
-    """Pictures for which one call of the renderer succeeded."""
-
-    flights: Sequence[Flight[D]]
-    result: R
-    seconds: float
+PREVIEW_EVERY_S = 0.2
 
 
 class Turns(Generic[D]):
@@ -62,16 +38,16 @@ class Turns(Generic[D]):
     def __init__(
         self,
         renderer: Renderer[D],
+        limits: RowLimits,
         inbox: SimpleQueue[ToChild],
         send: Callable[[FromChild], None],
-        max_rows: int,
     ) -> None:
         self._renderer = renderer
+        self._lineup = Lineup(limits)
         self._inbox = inbox
         self._send = send
-        self._max_rows = max_rows
-        self._rows_that_fit = max_rows
-        self._in_flight: list[Flight[D]] = []  # who has waited longest since his last step first
+        self._calls: Calls[D] = Calls(send)
+        self._in_flight: dict[int, Flight[D]] = {}
         self._news: list[FromChild] = []
 
     def run(self) -> None:
@@ -90,32 +66,34 @@ class Turns(Generic[D]):
     def _admit(self) -> None:
         """Waits for work when there is none; otherwise takes what has arrived meanwhile."""
         if not self._in_flight:
-            self._rows_that_fit = self._max_rows
+            self._lineup.idle()
             self._take(self._inbox.get())
         while not self._inbox.empty():
             self._take(self._inbox.get())
 
     def _step(self) -> None:
-        travelling = [flight for flight in self._in_flight if not flight.arrived]
+        travelling = [flight.order for flight in self._in_flight.values() if not flight.arrived]
         if not travelling:
             return
-        chosen = next_rows([f.picture.spec for f in travelling], self._rows_that_fit)
-        for rows in self._attempt(self._renderer.step, [travelling[i] for i in chosen]):
-            for flight in rows.flights:
-                flight.gpu_s += rows.seconds / len(rows.flights)
-                self._in_flight.remove(flight)
-                self._in_flight.append(flight)
-                picture = flight.picture
-                self._news.append(Stepped(flight.number, picture.step_index, picture.step_count))
+        chosen = [self._in_flight[number] for number in self._lineup.choose(travelling)]
+        outcome = self._calls.for_all(self._move, chosen, attrgetter("rows"))
+        self._fail(outcome)
+        moved = [flight for group in outcome.groups for flight in group.flights]
+        if moved:
+            seconds = sum(group.seconds for group in outcome.groups)
+            self._news.append(_stepped(moved, seconds))
+        for flight in moved:
+            self._preview_if_due(flight)
 
     def _retire(self) -> None:
-        arrived = [flight for flight in self._in_flight if flight.arrived]
+        arrived = [flight for flight in self._in_flight.values() if flight.arrived]
         if not arrived:
             return
-        for rows in self._attempt(self._renderer.finish, arrived[: self._rows_that_fit]):
-            for flight, finished in zip(rows.flights, rows.result, strict=True):
-                self._in_flight.remove(flight)
-                self._news.append(self._done(flight, finished))
+        outcome = self._calls.for_all(self._renderer.finish, arrived, attrgetter("pixels"))
+        self._fail(outcome)
+        for group in outcome.groups:
+            for flight, finished in zip(group.flights, group.result, strict=True):
+                self._land(flight, finished.pixels)
 
     def _report(self) -> None:
         for message in self._news:
@@ -124,85 +102,61 @@ class Turns(Generic[D]):
 
     def _take(self, message: ToChild) -> None:
         match message:
-            case Render(number, spec):
-                began_at = time.perf_counter()
-                try:
-                    picture = self._guard([number], lambda: self._renderer.begin(spec))
-                except (MemoryError, ImagegenError) as error:
-                    self._news.append(Failed(number, _text(error)))
-                else:
-                    self._in_flight.append(Flight(number, picture, began_at))
+            case Render():
+                self._begin(message)
             case Drop(number):
-                staying = [flight for flight in self._in_flight if flight.number != number]
-                if len(staying) < len(self._in_flight):  # else its last word has been said already
-                    self._in_flight = staying
-                    self._news.append(Dropped(number))
+                flight = self._in_flight.pop(number, None)
+                if flight is not None:  # else its last word has been said already
+                    self._news.append(Dropped(number, flight.gpu_s))
 
-    def _done(self, flight: Flight[D], finished: Picture) -> Done:
-        return Done(
-            flight.number,
-            finished.pixels,
-            flight.picture.warnings,
-            render_s=time.perf_counter() - flight.began_at,
-            gpu_s=flight.gpu_s,
-        )
-
-    def _attempt(
-        self, call: Callable[[list[D]], R], flights: Sequence[Flight[D]]
-    ) -> list[Rows[D, R]]:
-        """Calls for all together.
-
-        Out of memory: once more with half of them; the others wait for the next turn.
-        One picture's own failure: each alone, so that only the guilty one fails.
-        """
-        try:
-            return [self._call(call, flights)]
-        except MemoryError:
-            self._rows_that_fit = max(1, len(flights) // 2)
-            retries = [flights[: self._rows_that_fit]]
-        except ImagegenError as error:
-            if len(flights) == 1:
-                self._fail(flights, error)
-                return []
-            retries = [[flight] for flight in flights]
-        # The except clause is left first: its traceback keeps the tensors of the failed call alive.
-        return [rows for retry in retries if (rows := self._last_attempt(call, retry)) is not None]
-
-    def _last_attempt(
-        self, call: Callable[[list[D]], R], flights: Sequence[Flight[D]]
-    ) -> Rows[D, R] | None:
-        try:
-            return self._call(call, flights)
-        except (MemoryError, ImagegenError) as error:
-            self._fail(flights, error)
-            return None
-
-    def _call(self, call: Callable[[list[D]], R], flights: Sequence[Flight[D]]) -> Rows[D, R]:
+    def _begin(self, order: Render) -> None:
         began_at = time.perf_counter()
-        pictures = [flight.picture for flight in flights]
-        result = self._guard([flight.number for flight in flights], lambda: call(pictures))
-        return Rows(flights, result, time.perf_counter() - began_at)
-
-    def _guard(self, numbers: Sequence[int], call: Callable[[], R]) -> R:
-        """Lets expected failures through; any other tells whom it hit and ends the renderer."""
-        self._send(Heartbeat())
         try:
-            return call()
-        except (MemoryError, ImagegenError):
+            picture = self._calls.for_one(order.number, lambda: self._renderer.begin(order.spec))
+        except (MemoryError, ImagegenError) as error:
+            spent_s = time.perf_counter() - began_at
+            self._news.append(Failed(order.number, sentence(error), spent_s))
+        else:
+            spent_s = time.perf_counter() - began_at
+            self._in_flight[order.number] = Flight(order, picture, began_at, gpu_s=spent_s)
+
+    def _move(self, pictures: Sequence[D]) -> None:
+        try:
+            self._renderer.step(pictures)
+        except MemoryError:
+            self._lineup.shrink([picture.spec for picture in pictures])
             raise
-        except Exception as error:
-            self._news.extend(Failed(number, _text(error)) for number in numbers)
-            raise PoisonedRenderer(_text(error)) from error
 
-    def _fail(self, flights: Sequence[Flight[D]], error: Exception) -> None:
-        for flight in flights:
-            self._in_flight.remove(flight)
-            self._news.append(Failed(flight.number, _text(error)))
+    def _preview_if_due(self, flight: Flight[D]) -> None:
+        """A look that fails harms nobody: the picture goes on without it."""
+        now, seen_at = time.perf_counter(), flight.previewed_at
+        if not flight.order.previews or flight.arrived:
+            return
+        if seen_at is not None and now < seen_at + PREVIEW_EVERY_S:
+            return
+        flight.previewed_at = now
+        try:
+            look = self._calls.for_one(
+                flight.number, lambda: self._renderer.preview(flight.picture)
+            )
+        except (MemoryError, ImagegenError):
+            return
+        finally:
+            flight.gpu_s += time.perf_counter() - now
+        self._news.append(Previewed(flight.number, look))
+
+    def _land(self, flight: Flight[D], pixels: bytes) -> None:
+        del self._in_flight[flight.number]
+        render_s = time.perf_counter() - flight.began_at
+        warnings = flight.picture.warnings
+        self._news.append(Done(flight.number, pixels, warnings, render_s, flight.gpu_s))
+
+    def _fail(self, outcome: Outcome[D, R]) -> None:
+        for flight, text in outcome.failed:
+            del self._in_flight[flight.number]
+            self._news.append(Failed(flight.number, text, flight.gpu_s))
 
 
-def _text(error: Exception) -> str:
-    if isinstance(error, ImagegenError):
-        return error.detail
-    if isinstance(error, MemoryError):
-        return f"the picture does not fit in memory: {error}"
-    return f"the renderer failed unexpectedly: {type(error).__name__}: {error}"
+def _stepped(flights: Sequence[Flight[D]], seconds: float) -> Stepped:
+    moves = (Move(f.number, f.picture.step_index, f.picture.step_count) for f in flights)
+    return Stepped(tuple(moves), sum(flight.rows for flight in flights), seconds)

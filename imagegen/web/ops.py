@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
+from imagegen.engine.desk import NEXT_INSTANCE_S
 from imagegen.engine.process import RenderProcess
+from imagegen.errors import ModelFailed
 from imagegen.metrics import Metrics
 from imagegen.service import ImageService
 from imagegen.web.errors import retry_after
@@ -17,7 +19,13 @@ def ops_blueprint(service: ImageService, engine: RenderProcess, metrics: Metrics
 
     @ops.get("/livez")
     def livez() -> ResponseReturnValue:
-        """200 as long as this process answers at all, whatever the model does."""
+        """200 unless only another instance can help: then the platform shall replace this one."""
+        status = engine.status()
+        if status.hopeless:
+            raise ModelFailed(
+                f"the render process has died too often ({status.error}); replace this instance",
+                NEXT_INSTANCE_S,
+            )
         return jsonify(status="alive")
 
     @ops.get("/readyz")

@@ -24,6 +24,7 @@ from imagegen.errors import (
     QueueFull,
     RenderFailed,
 )
+from imagegen.generation import RowLimits
 
 LONG_S = 60.0  # more than anything takes on a busy machine; reached only by a failure
 
@@ -80,7 +81,9 @@ def test_a_picture_its_progress_and_its_measures(shared, make_spec):
     assert (first.warnings, len(second.warnings)) == ((), 1)
     assert 0 < first.gpu_s <= first.render_s
     assert second.queue_s > 0
-    assert progress == [Progress(i, n, 3) for i in (0, 1) for n in (1, 2, 3)]
+    told = [(event.index, event.step, event.of) for event in progress]
+    assert told == [(i, n, 3) for i in (0, 1) for n in (1, 2, 3)]
+    assert [event.eta_s is None for event in progress] == [True, False, False] * 2
 
 
 def test_what_comes_before_the_model_waits_for_it(make_spec, caplog):
@@ -100,7 +103,7 @@ def test_what_comes_before_the_model_waits_for_it(make_spec, caplog):
         engine.stop(0)
     lines = [record.getMessage().split() for record in caplog.records]
     assert [words[1] for words in lines] == ["starting", "import", "weights", "warm-up", "ready"]
-    assert float(lines[2][2]) >= 1.0
+    assert float(lines[2][2]) > 0.5  # a busy machine hears of the beginning late
 
 
 def test_an_on_event_that_fails_harms_nobody(shared, make_spec, caplog):
@@ -119,12 +122,12 @@ def test_a_pictures_own_failure_is_its_own(shared, make_spec, fault):
     assert good.result(LONG_S)
 
 
-def test_an_unexpected_failure_costs_one_picture_and_one_process(mortal, make_spec):
+def test_an_unexpected_failure_ends_the_process_and_is_tried_once_more(mortal, make_spec):
     deaths = mortal.status().deaths
     bad, good = render(mortal, make_spec("!boom"), make_spec())
-    assert isinstance(bad.exception(LONG_S), RenderFailed)
+    assert isinstance(bad.exception(LONG_S), Quarantined)
     assert good.result(LONG_S)
-    assert mortal.status().deaths == deaths + 1
+    assert mortal.status().deaths == deaths + 2
 
 
 # The process dies
@@ -193,7 +196,7 @@ def test_the_operators_mistake_is_told_to_everyone_and_not_repeated(make_spec):
                 ask()
         status = engine.status()
         assert (status.phase, status.error) == ("failed", "no weights in /models/x")
-        assert (status.ready, status.deaths) == (False, 0)
+        assert (status.ready, status.deaths, status.hopeless) == (False, 0, False)
     finally:
         engine.stop(0)
 
@@ -204,6 +207,7 @@ def test_a_load_that_keeps_failing_is_given_up(start_engine, make_spec):
     assert isinstance(future.exception(LONG_S), ModelFailed)
     assert "RuntimeError" in engine.status().error
     assert engine.status().deaths == 3
+    assert engine.status().hopeless, "another instance may do better"
 
 
 # Leaving early
@@ -267,7 +271,7 @@ def test_callers_take_turns(shared, make_spec):
 
 
 def test_stop_lets_open_pictures_end_side_by_side(start_engine, make_spec):
-    engine = start_engine(max_rows=4)
+    engine = start_engine(partial(FakeRenderer, row_limits=RowLimits(((1_024, 8),))))
     specs = [make_spec("!slow", seed=seed, num_inference_steps=8) for seed in range(4)]
     futures = render(engine, *specs)
     engine.stop(LONG_S)

@@ -61,7 +61,7 @@ def test_only_a_busy_child_must_give_signs_of_life(health):
     health.hear(Ready(MODEL), 1.0)
     assert health.due(busy=False) is None
     assert health.ailment(1_000.0, busy=False) is None
-    health.hear(Heartbeat(), 500.0)
+    health.hear(Heartbeat((1,)), 500.0)
     assert health.due(busy=True) == 510.0
     assert health.ailment(509.0, busy=True) is None
     assert "10 s" in health.ailment(510.0, busy=True)
@@ -78,6 +78,7 @@ def test_loads_that_fail_in_a_row_are_tried_later_and_later_then_given_up(health
         health.started(now)
     health.died("killed", now)
     assert health.phase == FAILED
+    assert health.hopeless, "another instance may do better"
     assert waits == [0.0, 0.5]
     assert not health.may_start(now + 1_000)
 
@@ -101,15 +102,14 @@ def test_the_operators_mistake_is_final(health):
     assert health.phase == FAILED
     assert health.error == "no weights in /models/x"
     assert health.deaths == 0
+    assert not health.hopeless, "another instance would meet the same"
 
 
 def test_last_words_say_more_than_the_exit_code(health):
     health.hear(LoadFailed("OSError: disk", final=False, traceback="…"), 1.0)
-    assert health.poisoned
     health.died("ended with code 1", 1.1)
     assert (health.phase, health.error) == (RESTARTING, "OSError: disk")
     health.started(2.0)
-    assert not health.poisoned
     health.hear(Ready(MODEL), 3.0)
     assert health.error is None
     assert health.hear(Poisoned("CUDA error", "Traceback …"), 4.0) == ["CUDA error\nTraceback …"]

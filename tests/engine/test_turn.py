@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 import pytest
 
-from imagegen.engine.fake import FakeDenoising, FakeRenderer
+from imagegen.engine import turn as turn_module
+from imagegen.engine.calls import PoisonedRenderer
+from imagegen.engine.fake import SLOW_STEP_S, FakeDenoising, FakeRenderer, draw
 from imagegen.engine.messages import (
     Done,
     Drop,
@@ -15,12 +18,15 @@ from imagegen.engine.messages import (
     Failed,
     FromChild,
     Heartbeat,
+    Move,
+    Previewed,
     Render,
     Stepped,
     ToChild,
 )
-from imagegen.engine.turn import PoisonedRenderer, Turns
-from imagegen.generation import RenderSpec
+from imagegen.engine.renderer import Picture
+from imagegen.engine.turn import Turns
+from imagegen.generation import RenderSpec, RowLimits
 
 
 class RecordingRenderer(FakeRenderer):
@@ -38,14 +44,21 @@ class RecordingRenderer(FakeRenderer):
 class Bench:
     """Turns with a full inbox; `said` is what the parent would hear."""
 
-    def __init__(self, *specs: RenderSpec, rows_that_fit: int | None = None, max_rows: int = 8):
+    def __init__(
+        self, *specs: RenderSpec, rows_that_fit: int | None = None, previews: bool = False
+    ):
         self.renderer = RecordingRenderer(rows_that_fit)
         self.inbox: SimpleQueue[ToChild] = SimpleQueue()
         self.said: list[FromChild] = []
-        self.turns = Turns(self.renderer, self.inbox, self.said.append, max_rows)
-        self.expected = len(specs)
+        limits = RowLimits(((1_024, 16),))
+        self.turns = Turns(self.renderer, limits, self.inbox, self.said.append)
+        self.expected = 0
         for number, spec in enumerate(specs):
-            self.inbox.put(Render(number, spec))
+            self.put(number, spec, previews=previews)
+
+    def put(self, number: int, spec: RenderSpec, *, previews: bool = False) -> None:
+        self.inbox.put(Render(number, spec, share=0, deadline_at=0.0, previews=previews))
+        self.expected += 1
 
     def run(self) -> None:
         """Until each picture has its last word; the bound is a test's, not the engine's."""
@@ -76,8 +89,8 @@ def test_one_picture_from_admission_to_report(make_spec):
         *(Heartbeat, Stepped),
         *(Heartbeat, Heartbeat, Stepped, Done),  # step, finish
     ]
-    steps = [message.step for message in bench.said if isinstance(message, Stepped)]
-    assert steps == [1, 2, 3]
+    steps = [message.moves for message in bench.said if isinstance(message, Stepped)]
+    assert steps == [(Move(0, step, 3),) for step in (1, 2, 3)]
     done = bench.said[-1]
     assert len(done.pixels) == 24 * 16 * 3
     assert "past the text encoder" in done.warnings[0]
@@ -88,8 +101,7 @@ def test_pictures_join_and_leave_between_steps(make_spec):
     long, short = make_spec(seed=0, num_inference_steps=5), make_spec(seed=1)
     bench = Bench(long)
     bench.turns.turn()
-    bench.inbox.put(Render(1, short))
-    bench.expected = 2
+    bench.put(1, short)
     bench.run()
     assert bench.renderer.steps[0] == [0]
     assert sorted(bench.renderer.steps[1]) == [0, 1]
@@ -107,7 +119,7 @@ def test_exact_pictures_and_other_sizes_take_turns(make_spec):
 
 
 def test_out_of_memory_is_tried_again_once_with_half_the_rows(specs):
-    bench = Bench(*specs("a", "b", "c", "d"), rows_that_fit=2)
+    bench = Bench(*specs("a", "b", "c", "d"), rows_that_fit=4)
     bench.run()
     assert [len(step) for step in bench.renderer.steps][:2] == [4, 2]
     assert max(len(step) for step in bench.renderer.steps[1:]) == 2, "the lesson is kept"
@@ -126,8 +138,7 @@ def test_the_memory_lesson_is_forgotten_when_idle(specs):
     bench = Bench(*specs("!oom"))
     bench.run()
     for number in (1, 2):
-        bench.inbox.put(Render(number, specs("", "a", "b")[number]))
-    bench.expected = 3
+        bench.put(number, specs("", "a", "b")[number])
     bench.run()
     assert bench.renderer.steps[-1] == [1, 2]
 
@@ -139,11 +150,12 @@ def test_a_pictures_own_failure_fails_only_itself(specs):
     assert sorted(bench.numbers(Done)) == [0, 2]
 
 
-def test_an_unexpected_failure_fails_the_step_and_ends_the_renderer(specs, make_spec):
+def test_an_unexpected_failure_names_the_suspects_and_ends_the_renderer(specs, make_spec):
     bench = Bench(*specs("a", "!boom"), make_spec("elsewhere", width=64))
     with pytest.raises(PoisonedRenderer, match="RuntimeError: the prompt asked"):
         bench.run()
-    assert bench.numbers(Failed) == [0, 1], "the picture of another step is not told a failure"
+    assert bench.numbers(Done, Failed) == [], "the guilty one is found out when they run alone"
+    assert [m for m in bench.said if isinstance(m, Heartbeat)][-1] == Heartbeat((0, 1))
 
 
 def test_dropped_pictures_leave_before_the_next_step(specs):
@@ -159,15 +171,90 @@ def test_a_drop_that_comes_too_late_is_not_answered(specs):
     bench = Bench(*specs("a"))
     bench.run()
     bench.inbox.put(Drop(0))
-    bench.inbox.put(Render(1, specs("", "b")[1]))
-    bench.expected = 2
+    bench.put(1, specs("", "b")[1])
     bench.run()
     assert bench.numbers(Dropped) == []
 
 
-def test_the_share_of_a_step_is_divided_by_its_rows(specs):
-    bench = Bench(*specs("!slow", "b"))
+def test_the_time_of_a_step_is_divided_by_rows(make_spec):
+    guided, bare = make_spec("!slow"), make_spec(seed=1, guidance_scale=1.0)
+    bench = Bench(guided, bare)
     bench.run()
-    shares = [message.gpu_s for message in bench.said if isinstance(message, Done)]
-    assert shares[0] == shares[1]
-    assert shares[0] >= 3 * 0.25 / 2
+    shares = {message.number: message.gpu_s for message in bench.said if isinstance(message, Done)}
+    assert shares[0] == pytest.approx(2 * shares[1], rel=0.1)
+    assert sum(shares.values()) >= 3 * SLOW_STEP_S
+    [first, *_] = (message for message in bench.said if isinstance(message, Stepped))
+    assert first.rows == 3
+    assert first.seconds >= SLOW_STEP_S
+
+
+class CostlyRenderer(RecordingRenderer):
+    """Everything but a step takes its time."""
+
+    def begin(self, spec: RenderSpec) -> FakeDenoising:
+        time.sleep(0.1)
+        return super().begin(spec)
+
+    def finish(self, pictures: Sequence[FakeDenoising]) -> list[Picture]:
+        time.sleep(0.1)
+        return super().finish(pictures)
+
+    def preview(self, picture: FakeDenoising) -> Picture:
+        time.sleep(0.1)
+        return super().preview(picture)
+
+
+def test_encoding_previews_and_decoding_are_paid_for_too(make_spec):
+    bench = Bench(make_spec(), previews=True)
+    bench.turns._renderer = CostlyRenderer()
+    bench.run()
+    assert bench.said[-1].gpu_s >= 0.3
+
+
+@pytest.mark.parametrize("prompt", ["!misfit", "!oom", "!nan"])
+def test_failures_say_what_they_cost(make_spec, prompt):
+    bench = Bench(make_spec(prompt))
+    bench.turns._renderer = CostlyRenderer()
+    bench.run()
+    [failed] = (message for message in bench.said if isinstance(message, Failed))
+    assert failed.gpu_s > (0.0 if prompt == "!misfit" else 0.1)
+
+
+def test_leaving_says_what_it_cost(specs):
+    bench = Bench(*specs("!slow"))
+    bench.turns.turn()
+    bench.inbox.put(Drop(0))
+    bench.put(1, specs("", "b")[1])
+    bench.run()
+    [dropped] = (message for message in bench.said if isinstance(message, Dropped))
+    assert SLOW_STEP_S <= dropped.gpu_s < 2 * SLOW_STEP_S
+
+
+def test_previews_go_to_those_who_asked_after_steps_but_not_too_often(make_spec, monkeypatch):
+    spec = make_spec(num_inference_steps=5, width=64, height=8)
+    bench = Bench(spec, previews=True)
+    bench.put(1, make_spec(seed=1))
+    bench.run()
+    looks = [message for message in bench.said if isinstance(message, Previewed)]
+    assert looks == [Previewed(0, draw(spec, 8, 1))], (
+        "one in a fifth of a second, none of picture 1"
+    )
+    kinds = [type(message) for message in bench.said]
+    assert kinds.index(Stepped) < kinds.index(Previewed)
+    monkeypatch.setattr(turn_module, "PREVIEW_EVERY_S", 0.0)
+    often = Bench(spec, previews=True)
+    often.run()
+    assert len(often.numbers(Previewed)) == 4, "the last step is followed by the picture itself"
+
+
+class BlindRenderer(RecordingRenderer):
+    def preview(self, picture: FakeDenoising) -> Picture:
+        raise MemoryError("no room for a look")
+
+
+def test_a_preview_that_fails_harms_nobody(make_spec):
+    bench = Bench(make_spec(), previews=True)
+    bench.turns._renderer = BlindRenderer()
+    bench.run()
+    assert bench.numbers(Done) == [0]
+    assert bench.numbers(Previewed) == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from imagegen.bootstrap import build
+from imagegen.engine.fake import FakeRenderer
+from imagegen.engine.process import RenderProcess
 from imagegen.settings import Settings
 from imagegen.web.app import create_app
 
@@ -39,6 +42,31 @@ def test_alive_but_not_ready_before_the_model_is_there(brands: Path, tmp_path: P
     assert (refused.status_code, refused.get_json()["code"]) == (503, "draining")
 
 
+class Mortal(RenderProcess):
+    """Its process has died too often, or its operator named a model that is none."""
+
+    def __init__(self, *, hopeless: bool) -> None:
+        super().__init__(FakeRenderer, max_queue=8)
+        self._desk.health.failed("killed by SIGKILL", hopeless=hopeless)
+
+
+@pytest.mark.parametrize(("hopeless", "status"), [(True, 503), (False, 200)])
+def test_only_what_another_instance_may_cure_asks_for_another_instance(
+    brands: Path, tmp_path: Path, hopeless: bool, status: int
+) -> None:
+    settings = Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}/output")
+    application = replace(build(settings), engine=Mortal(hopeless=hopeless))
+    client = create_app(application).test_client()
+    response = client.get("/livez")
+    assert response.status_code == status
+    if hopeless:
+        assert response.content_type == "application/problem+json"
+        assert response.get_json()["code"] == "model_failed"
+        assert "killed by SIGKILL" in response.get_json()["detail"]
+        assert int(response.headers["Retry-After"]) >= 1
+    assert client.get("/readyz").status_code == 503
+
+
 def test_metrics(client: FlaskClient) -> None:
     client.post("/generate", json={"brand": "pop", "prompt": "x", "campaign": "spring"})
     client.post("/generate", json={"brand": "x-unknown", "prompt": "x"})
@@ -49,6 +77,7 @@ def test_metrics(client: FlaskClient) -> None:
         'imagegen_generations_total{brand="(unknown)",status="unknown_brand"} 1.0',
         'imagegen_pictures_total{brand="pop",campaign="spring"} 1.0',
         "imagegen_queue_depth 0.0",
+        "imagegen_abandoned_gpu_seconds 0.0",
         "imagegen_ready 1.0",
     ):
         assert line in response.text

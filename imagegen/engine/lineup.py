@@ -1,0 +1,77 @@
+"""Who moves in the next step: the render process's half. No torch, no threads, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from imagegen.engine.messages import Render
+from imagegen.generation import RenderSpec, RowLimits
+
+
+class Lineup:
+    """Chooses the rows of a step, which must share the latents' shape.
+
+    One picture leads: of the share (a caller) that has not led for longest, in it of the shape that
+    has not led for longest, in it the picture that has not moved for longest. So nothing starves,
+    whatever keeps arriving: newcomers queue up behind all who are here. The other rows go to
+    pictures of the leader's shape, in turn across shares. An `exact` picture is a shape of its own.
+    """
+
+    def __init__(self, limits: RowLimits) -> None:
+        self._limits = limits
+        self._shrunk: dict[tuple[int, int], int] = {}  # by size: rows, after out of memory
+        self._last: dict[Hashable, int] = {}  # when who or what came, or last had its turn
+        self._now = 0  # counts comings and turns
+
+    def choose(self, pictures: Sequence[Render]) -> list[int]:
+        """Numbers of those that move now, at least one and no more rows than fit."""
+        self._now += 1
+        here = {key for picture in pictures for key in _keys(picture)}
+        self._last = {key: self._last.get(key, self._now) for key in here}
+        leader = min(pictures, key=lambda p: ([self._last[key] for key in _keys(p)], p.number))
+        mates = [p for p in pictures if _shape(p) == _shape(leader) and p is not leader]
+        chosen = [leader, *self._fill(leader, mates)]
+        self._now += 1
+        self._last |= dict.fromkeys(_keys(leader), self._now)
+        self._last |= {picture.number: self._now for picture in chosen}
+        return [picture.number for picture in chosen]
+
+    def shrink(self, specs: Sequence[RenderSpec]) -> None:
+        """A step of these did not fit in memory: from now on half of their rows."""
+        size = specs[0].width, specs[0].height
+        self._shrunk[size] = sum(spec.rows for spec in specs) // 2
+
+    def idle(self) -> None:
+        """Nothing is in flight: what did not fit before may fit now."""
+        self._shrunk.clear()
+
+    def _fill(self, leader: Render, mates: Sequence[Render]) -> list[Render]:
+        """By rounds: each share's most urgent picture, then each one's second, …"""
+        rounds = Counter({leader.share: 1})
+        order = []
+        for picture in sorted(mates, key=lambda p: (p.deadline_at, p.number)):
+            order.append((rounds[picture.share], self._last[_keys(picture)[0]], picture))
+            rounds[picture.share] += 1
+        room = self._rows_at(leader.spec) - leader.spec.rows
+        chosen = []
+        for _, _, picture in sorted(order, key=lambda entry: entry[:2]):
+            if picture.spec.rows <= room:
+                room -= picture.spec.rows
+                chosen.append(picture)
+        return chosen
+
+    def _rows_at(self, spec: RenderSpec) -> int:
+        fitting = self._limits.at(spec.width, spec.height)
+        return min(fitting, self._shrunk.get((spec.width, spec.height), fitting))
+
+
+def _shape(picture: Render) -> Hashable:
+    spec = picture.spec
+    return spec.width, spec.height, picture.number if spec.exact else None
+
+
+def _keys(picture: Render) -> tuple[Hashable, Hashable, Hashable]:
+    """Whose turns are counted: the share's, of its shape, the picture's."""
+    share = "share", picture.share
+    return share, (share, _shape(picture)), picture.number

@@ -1,0 +1,131 @@
+"""Lineup: who moves in the next step; nobody starves, and no step has more rows than fit."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from imagegen.engine.lineup import Lineup
+from imagegen.engine.messages import Render
+from imagegen.generation import RowLimits
+
+ANN, BOB, CYD = 0, 1, 2
+
+
+class Flights:
+    """Pictures in flight that never arrive."""
+
+    def __init__(self, make_spec, rows: int) -> None:
+        self._make_spec = make_spec
+        self._numbers = itertools.count()
+        self.lineup = Lineup(RowLimits(((1_024, rows),)))
+        self.here: dict[int, Render] = {}
+
+    def add(self, share: int, count: int = 1, deadline_at: float = 9.0, **fields) -> list[int]:
+        numbers = list(itertools.islice(self._numbers, count))
+        spec = self._make_spec(**({"width": 32, "height": 32} | fields))
+        for number in numbers:
+            self.here[number] = Render(number, spec, share, deadline_at, previews=False)
+        return numbers
+
+    def turn(self) -> list[int]:
+        return self.lineup.choose(list(self.here.values()))
+
+
+@pytest.fixture
+def flights(make_spec) -> Flights:
+    return Flights(make_spec, rows=8)
+
+
+def test_one_shape_moves_together_whatever_else_differs(flights):
+    flights.add(ANN, guidance_scale=1.0)
+    flights.add(BOB, num_inference_steps=50, brand="pop")
+    assert sorted(flights.turn()) == [0, 1]
+
+
+def test_rows_are_counted_not_pictures(flights):
+    flights.add(ANN, 3)
+    flights.add(ANN, 4, guidance_scale=1.0)
+    assert sorted(flights.turn()) == [0, 1, 2, 3, 4], "three guided ones and two that are not"
+
+
+def test_a_picture_that_does_not_fit_leaves_its_place_to_a_smaller_one(make_spec):
+    flights = Flights(make_spec, rows=3)
+    flights.add(ANN, 2)
+    [bare] = flights.add(ANN, guidance_scale=1.0)
+    assert flights.turn() == [0, bare]
+
+
+def test_shapes_take_turns(flights):
+    flights.add(ANN)
+    flights.add(ANN, width=64)
+    flights.add(ANN, height=64)
+    turns = [flights.turn() for _ in range(6)]
+    assert turns == [[0], [1], [2]] * 2
+
+
+def test_width_and_height_are_not_the_same_shape(flights):
+    flights.add(ANN, width=64, height=16)
+    flights.add(ANN, width=16, height=64)
+    assert len(flights.turn()) == 1
+
+
+def test_exact_pictures_are_alone_even_with_their_like(flights):
+    flights.add(ANN, 2, exact=True)
+    flights.add(ANN, 2)
+    assert sorted(map(sorted, (flights.turn() for _ in range(3)))) == [[0], [1], [2, 3]]
+
+
+def test_a_share_of_many_shapes_gets_no_more_turns_than_one_of_one(flights):
+    for width in (8, 16, 24):
+        flights.add(ANN, width=width)
+    flights.add(BOB, width=64)
+    turns = [flights.turn() for _ in range(6)]
+    assert turns == [[0], [3], [1], [3], [2], [3]]
+
+
+def test_the_rows_beside_the_leader_s_are_dealt_across_shares(flights):
+    flights.add(ANN, 8)
+    flights.add(BOB, 8)
+    flights.add(CYD, 1)
+    shares = sorted(flights.here[number].share for number in flights.turn())
+    assert shares == [ANN, ANN, BOB, CYD]
+
+
+def test_within_a_share_the_urgent_go_first_and_then_the_old(flights):
+    flights.add(ANN, 1, deadline_at=9.0)
+    flights.add(ANN, 4, deadline_at=8.0)
+    flights.add(ANN, 1, deadline_at=7.0)
+    assert flights.turn() == [0, 5, 1, 2], "the leader has waited longest"
+
+
+def test_a_newcomer_of_another_shape_moves_within_two_turns(flights):
+    flights.add(ANN, 4)
+    for _ in range(3):
+        flights.turn()
+    [single] = flights.add(BOB, width=64)
+    assert single in flights.turn() + flights.turn()
+
+
+def test_nobody_starves_however_many_newcomers_keep_arriving(flights):
+    flights.add(ANN, exact=True)
+    flights.add(BOB, 3, width=16)
+    moved = []
+    for turn in range(60):
+        flights.add(CYD + turn, exact=turn % 2 == 0)
+        flights.add(BOB, deadline_at=-turn)
+        moved.append(flights.turn())
+    steps = [number for turn in moved for number in turn]
+    assert {0, 1, 2, 3} <= set(steps)
+
+
+def test_out_of_memory_is_remembered_for_its_size_until_there_is_nothing_to_do(flights):
+    flights.add(ANN, 4)
+    flights.add(ANN, 4, height=16)
+    flights.lineup.shrink([flights.here[number].spec for number in flights.turn()])
+    assert [len(flights.turn()) for _ in range(4)] == [4, 2, 4, 2]
+    flights.lineup.shrink([flights.here[0].spec])
+    assert [len(flights.turn()) for _ in range(2)] == [4, 1], "a leader always moves"
+    flights.lineup.idle()
+    assert [len(flights.turn()) for _ in range(2)] == [4, 4]
