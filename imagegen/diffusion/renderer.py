@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
-from imagegen.diffusion.pixels import Glance, to_picture
+from imagegen.diffusion.pixels import look, seal, unseal
+from imagegen.diffusion.prompts import PromptReader
+from imagegen.diffusion.row_limits import Probe, cpu_row_limits
 from imagegen.engine.renderer import Phase, Picture
-from imagegen.errors import InvalidSettings, RenderFailed
-from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
+from imagegen.errors import RenderFailed
+from imagegen.generation import AdapterUse, ModelInfo, RenderSpec, RowLimits
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
     from imagegen.diffusion.families.family import Conditioning, Family
     from imagegen.diffusion.schedulers import StepRule
-
-T = TypeVar("T")
 
 CACHE = Path("~/.cache/imagegen/models")
 
@@ -75,12 +77,13 @@ class DiffusersRenderer:
         self._adapter_slots = adapter_slots
         self._family: Family
         self._bank: AdapterBank
-        self._glance: Glance
+        self._prompts: PromptReader
+        self._device: torch.device
 
     def load(self, phase: Phase) -> ModelInfo:
         """Raises InvalidModel, InvalidAdapter or InvalidSettings, each saying what to mend."""
-        device = _choose_device(self._device_name)
-        dtype = _choose_dtype(self._dtype_name, device)
+        self._device = device = choose_device(self._device_name)
+        dtype = choose_dtype(self._dtype_name, device)
         phase("files")
         folder = fetch_model(self._model, CACHE.expanduser(), half=dtype is torch.float16)
         digest = WeightsDigest(folder)
@@ -95,20 +98,31 @@ class DiffusersRenderer:
             phase("adapters")
             slots = min(self._adapter_slots, max(1, len(self._brands)))
             self._bank = AdapterBank(family.components, self._brands, slots)
+            self._prompts = PromptReader(family, self._bank)
             phase("warm-up")
-            like = torch.empty(0, device=device, dtype=dtype)
-            self._glance = Glance(family.decode, family.latent_shape(8, 8)[1], like)
+            limits = self._row_limits()
         return ModelInfo(
             name=self._name,
             sha256=digest.result(),
             family=family.name,
             native_px=family.native_px,
             min_px=-(-family.native_px // 16) * 8,
-            max_px=2 * family.native_px,
+            max_px=self._max_px,
             schedulers=family.schedulers,
             device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
             dtype=str(dtype).removeprefix("torch."),
+            row_limits=limits,
         )
+
+    @property
+    def _max_px(self) -> int:
+        return 2 * self._family.native_px
+
+    def _row_limits(self) -> RowLimits:
+        if self._device.type == "cpu":
+            return cpu_row_limits(self._family.native_px)
+        probe = Probe(self._family, self._bank, self._brands[0] if self._brands else ())
+        return probe.cuda_row_limits(self._device, self._max_px)
 
     @torch.inference_mode()
     def begin(self, spec: RenderSpec) -> PictureInFlight:
@@ -121,55 +135,67 @@ class DiffusersRenderer:
             raise RenderFailed(
                 f"{spec.width} x {spec.height} is not in steps of {family.px_per_latent} pixels"
             )
-        guided = family.is_guided(spec.guidance_scale)
-        texts = [spec.negative_prompt, spec.prompt] if guided else [spec.prompt]
-        self._bank.select([spec.adapters])  # each text is encoded alone
-        condition = _fitting(
-            lambda: family.condition(
-                [family.encode(text) for text in texts],
-                spec.width, spec.height, spec.guidance_scale,
-            )
-        )  # fmt: skip
+        texts = {"prompt": spec.prompt}
+        if family.is_guided(spec.guidance_scale):
+            texts = {"negative_prompt": spec.negative_prompt} | texts
+        prompts = [self._prompts.read(text, spec.adapters) for text in texts.values()]
+        condition = family.condition(
+            [prompt.encoded for prompt in prompts], spec.width, spec.height, spec.guidance_scale
+        )
         rule = family.step_rule(spec.scheduler, spec.num_inference_steps)
         generator = torch.Generator("cpu").manual_seed(spec.seed)
         shape = family.latent_shape(spec.width, spec.height)
         noise = torch.randn(shape, generator=generator, dtype=condition.embeddings.dtype)
         return PictureInFlight(
             spec=spec,
-            warnings=tuple(_truncations(family, spec, guided)),
+            warnings=tuple(
+                f"{name} is longer than the text encoder reads; left out: {prompt.unread}"
+                for name, prompt in zip(texts, prompts, strict=True)
+                if prompt.unread
+            ),
             rule=rule,
             generator=generator,
             condition=condition,
-            latents=noise.to(condition.embeddings.device) * rule.init_noise_sigma,
+            latents=send(noise, self._device) * rule.init_noise_sigma,
         )
 
     @torch.inference_mode()
     def step(self, pictures: Sequence[PictureInFlight]) -> None:
-        """One denoiser call for all: a row a picture, two under guidance. All or none move on."""
-        seen = [each.rule.model_input(each.latents, each.step_index) for each in pictures]
+        """One denoiser call for all: a row a picture, two under guidance. All or none move on.
+
+        Nothing here waits for the device: its next step can be prepared while it works.
+        """
         rows = [each.row_count for each in pictures]
-        latents = torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)])
-        now = torch.stack([each.rule.timesteps[each.step_index].float() for each in pictures])
-        timesteps = now.repeat_interleave(torch.tensor(rows))
-        conditions = [each.condition for each in pictures]
+        now = [each.rule.timesteps[each.step_index].float() for each in pictures]
+        timesteps = torch.stack(now).repeat_interleave(torch.tensor(rows))
         self._bank.select([each.spec.adapters for each in pictures for _ in range(each.row_count)])
-        prediction = _fitting(lambda: self._family.denoise(latents, timesteps, conditions))
+        seen = [each.rule.model_input(each.latents, each.step_index) for each in pictures]
+        prediction = fitting(
+            lambda: self._family.denoise(
+                torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)]),
+                send(timesteps, self._device),
+                [each.condition for each in pictures],
+            )
+        )
         for each, x, own in zip(pictures, seen, torch.split(prediction, rows), strict=True):
             _advance(each, x, own)
 
     @torch.inference_mode()
     def finish(self, pictures: Sequence[PictureInFlight]) -> list[Picture]:
-        """Decodes one by one, so that no picture depends on its company."""
-        return [self._finish_one(each) for each in pictures]
+        """Decodes one by one, so that no picture depends on its company; fetches all at once."""
+        decoded = [fitting(partial(self._decode, each)) for each in pictures]
+        finished = []
+        for each, pixels in zip(pictures, unseal(decoded), strict=True):
+            if pixels is None:
+                raise RenderFailed(
+                    f"seed {each.spec.seed} of {each.spec.brand} came out with values that are"
+                    " not finite numbers; try another seed or scheduler, or IMAGEGEN_DTYPE=float32"
+                )
+            finished.append(Picture(pixels, each.spec.width, each.spec.height))
+        return finished
 
-    def _finish_one(self, picture: PictureInFlight) -> Picture:
-        decoded = _fitting(lambda: self._family.decode(picture.latents))
-        if not bool(decoded.isfinite().all()):
-            raise RenderFailed(
-                f"seed {picture.spec.seed} of {picture.spec.brand} came out with values that are"
-                " not finite numbers; try another seed or scheduler, or IMAGEGEN_DTYPE=float32"
-            )
-        return to_picture(decoded)
+    def _decode(self, picture: PictureInFlight) -> Tensor:
+        return seal(self._family.decode(picture.latents))
 
     @torch.inference_mode()
     def preview(self, picture: PictureInFlight) -> Picture:
@@ -178,7 +204,7 @@ class DiffusersRenderer:
             foreseen = picture.latents / picture.rule.init_noise_sigma
         else:
             foreseen = picture.rule.clean_estimate(*picture.last_seen, picture.step_index - 1)
-        return self._glance.look(foreseen[0])
+        return look(foreseen[0], self._family.preview_map)
 
 
 def _advance(picture: PictureInFlight, seen: Tensor, prediction: Tensor) -> None:
@@ -198,41 +224,3 @@ def guide(negative: Tensor, prompted: Tensor, guidance_scale: float) -> Tensor:
     guidance_scale: dimensionless, > 1. Returns the guided prediction, same shape.
     """
     return negative + guidance_scale * (prompted - negative)
-
-
-def _truncations(family: Family, spec: RenderSpec, guided: bool) -> Iterator[str]:
-    texts = {"prompt": spec.prompt} | ({"negative_prompt": spec.negative_prompt} if guided else {})
-    for name, text in texts.items():
-        if lost := family.unread_words(text):
-            yield f"{name} is longer than the text encoder reads; left out: {lost}"
-
-
-def _choose_device(name: str) -> torch.device:
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise InvalidSettings(
-            "IMAGEGEN_DEVICE is cuda, but there is no CUDA device; use auto or cpu"
-        )
-    if name == "cpu" or not found:
-        return torch.device("cpu")
-    torch.backends.cudnn.deterministic = True  # `exact` promises the same bytes again
-    return torch.device("cuda")
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    return {"float16": torch.float16, "float32": torch.float32}[name]
-
-
-def _fitting(call: Callable[[], T]) -> T:
-    """Calls; turns running out of device memory into MemoryError.
-
-    Raised after the `except` ends: its traceback would hold the tensors that filled the device.
-    """
-    try:
-        return call()
-    except torch.OutOfMemoryError as error:
-        reason = str(error)
-    torch.cuda.empty_cache()
-    raise MemoryError(reason)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_models import use
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from imagegen.diffusion.adapters import AdapterBank
-from imagegen.errors import InvalidAdapter
+from imagegen.errors import InvalidAdapter, RenderFailed
 from imagegen.generation import AdapterUse
 
 pytestmark = pytest.mark.torch
@@ -159,19 +162,100 @@ def test_loras_of_one_brand_share_a_slot_at_any_strength(tmp_path: Path) -> None
     assert len(bank._resident) == 1
 
 
-def test_a_mix_nobody_announced_still_fits(tmp_path: Path) -> None:
-    one, two = tensors_of(1, 2, "linear"), tensors_of(2, 3, "linear")
+def test_a_mix_that_no_brand_has_is_refused_where_it_does_not_fit(tmp_path: Path) -> None:
+    one, two = tensors_of(1, 2), tensors_of(2, 3, "linear")
     first = saved(tmp_path / "1.safetensors", one)
     second = saved(tmp_path / "2.safetensors", two)
     net, plain = Net(), Net()
-    bank = AdapterBank({"unet": net}, [(first,), (second,)], capacity=2)
-    inputs = torch.randn(2, 5)
-    bank.select([(first, second), (first,)])
-    alone = nn.functional.linear(inputs[1:], merged(plain.linear, one, "linear", 1.0))
-    both = merged(plain.linear, one, "linear", 1.0) + merged(plain.linear, two, "linear", 1.0)
-    both = nn.functional.linear(inputs[:1], both - plain.linear.weight)
-    wanted = torch.cat([both, alone]) + plain.linear.bias
-    assert torch.allclose(net.linear(inputs), wanted, atol=1e-4)
+    bank = AdapterBank({"unet": net}, [(first,), (second,)], capacity=1)
+    with pytest.raises(RenderFailed, match=r"1\.safetensors and 2\.safetensors were not together"):
+        bank.select([(first, second)])
+    bank.select([(second,)])
+    inputs = torch.randn(1, 5)
+    fused = nn.functional.linear(
+        inputs, merged(plain.linear, two, "linear", 1.0), plain.linear.bias
+    )
+    assert torch.allclose(net.linear(inputs), fused, atol=1e-4)
+
+
+class FailsAtCopy(TorchDispatchMode):
+    """Raises in the middle of what is written: at the n-th copy into existing memory."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.ops.aten.copy_.default:
+            self.left -= 1
+            if self.left == 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_slot_that_was_half_written_is_not_lost_and_not_read(tmp_path: Path, at: int) -> None:
+    net, plain = Net(), Net()
+    large = saved(tmp_path / "1.safetensors", tensors_of(1, 8))
+    small = tensors_of(2, 2, "linear")
+    second = saved(tmp_path / "2.safetensors", small)
+    bank = AdapterBank({"unet": net}, [(large,), (second,)], capacity=1)
+    with FailsAtCopy(at), pytest.raises(MemoryError):
+        bank.select([(large,)])
+    bank.select([(second,)])
+    inputs, image = torch.randn(1, 5), torch.randn(1, 4, 6, 8)
+    assert torch.equal(net.strided(image), plain.strided(image))
+    fused = nn.functional.linear(
+        inputs, merged(plain.linear, small, "linear", 1.0), plain.linear.bias
+    )
+    assert torch.allclose(net.linear(inputs), fused, atol=1e-5)
+
+
+def test_the_slot_a_brand_is_in_does_not_change_a_bit(tmp_path: Path) -> None:
+    brands = [(saved(tmp_path / f"{seed}.safetensors", tensors_of(seed, 3)),) for seed in range(3)]
+    inputs, image = torch.randn(2, 9, 5), torch.randn(2, 4, 6, 8)
+    drawn = []
+    for order in ([0, 1, 2], [2, 1, 0]):
+        net = Net()
+        bank = AdapterBank({"unet": net}, brands, capacity=3)
+        for brand in order:
+            bank.select([brands[brand]])
+        bank.select([brands[2], brands[2]])
+        drawn.append([net.linear(inputs), net.point(image), net.strided(image)])
+    assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+
+
+def test_layers_that_no_row_changes_are_left_alone(tmp_path: Path) -> None:
+    """Another brand's convolutions cost a picture nothing that does not stand beside it."""
+    net = Net()
+    words = saved(tmp_path / "1.safetensors", tensors_of(1, 2, "linear"))
+    shapes = saved(tmp_path / "2.safetensors", tensors_of(2, 2, "strided"))
+    bank = AdapterBank({"unet": net}, [(words,), (shapes,)], capacity=2)
+    for rows, active in (
+        ([(words,), ()], {"linear"}),
+        ([(words,), (shapes,)], {"linear", "strided"}),
+        ([(), ()], set()),
+    ):
+        bank.select(rows)
+        assert {path for (_, path), layer in bank._layers.items() if layer.active} == active
+
+
+def test_how_a_text_is_read_depends_on_nothing_else(tmp_path: Path) -> None:
+    tensors = tensors_of(1, 2, "linear")
+    words = saved(
+        tmp_path / "1.safetensors",
+        {name.replace("unet.", "text_encoder."): tensor for name, tensor in tensors.items()},
+    )
+    picture = saved(tmp_path / "2.safetensors", tensors_of(2, 2))
+    brands = [(words, picture), (picture,)]
+    bank = AdapterBank({"unet": Net(), "text_encoder": Net()}, brands, capacity=2)
+    weak = replace(words, weight=0.5)
+    nothing = bank.reading(())
+    assert bank.reading((picture,)) == bank.reading((replace(picture, weight=0.2),)) == nothing
+    assert bank.reading((replace(words, weight=0.0), picture)) == nothing
+    assert len({bank.reading((words,)), bank.reading((weak,)), nothing}) == 3
 
 
 def bad_files() -> dict[str, tuple[Tensors, str]]:

@@ -1,0 +1,56 @@
+"""What is particular to CUDA: which device, copies nobody waits for, memory that runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from imagegen.errors import InvalidSettings
+
+T = TypeVar("T")
+
+
+def choose_device(name: str) -> torch.device:
+    """name: "auto", "cpu" or "cuda". Raises InvalidSettings for a device that is not there."""
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise InvalidSettings(
+            "IMAGEGEN_DEVICE is cuda, but there is no CUDA device; use auto or cpu"
+        )
+    if name == "cpu" or not found:
+        return torch.device("cpu")
+    torch.backends.cudnn.deterministic = True  # `exact` promises the same bytes again
+    return torch.device("cuda")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """name: "auto", "float32" or "float16"."""
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return {"float16": torch.float16, "float32": torch.float32}[name]
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the CPU on the device, without waiting for what the device still has to do.
+
+    Only from pinned memory does a copy not wait; torch keeps that memory until it is done.
+    """
+    if device.type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def fitting(call: Callable[[], T]) -> T:
+    """Calls; turns running out of device memory into MemoryError.
+
+    Raised after the `except` ends: its traceback would hold the tensors that filled the device.
+    """
+    try:
+        return call()
+    except torch.OutOfMemoryError as error:
+        reason = str(error)
+    torch.cuda.empty_cache()
+    raise MemoryError(reason)
