@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from imagegen.encoding import encode
 from imagegen.generation import GeneratedImage, GenerationRequest, Rendering
-from imagegen.provenance import Record, encode
+from imagegen.provenance import Record
 from imagegen.storage import Storage
 
 SIGNED_URL_S = 3_600

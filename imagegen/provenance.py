@@ -1,7 +1,7 @@
-"""Provenance: a finished picture becomes a file that says how it was made.
+"""Provenance: what a picture's file says about how it was made, and how to read it again.
 
-A file carries three records. All follow from the picture alone: no time, no generation id, no path
-of this machine. So the same picture gives the same bytes.
+A file carries three records, which `encoding.py` puts there. All follow from the picture alone: no
+time, no generation id, no path of this machine. So the same picture gives the same bytes.
 
 | record                                   | PNG                     | JPEG, WebP              |
 |------------------------------------------|-------------------------|-------------------------|
@@ -13,7 +13,6 @@ of this machine. So the same picture gives the same bytes.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -22,11 +21,8 @@ from importlib import metadata
 from typing import Any
 from xml.sax.saxutils import escape, unescape
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from imagegen import __version__
-from imagegen.generation import OutputFormat, Rendering, RenderSpec, Scheduler
+from imagegen.generation import Rendering, RenderSpec, Scheduler
 
 TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
@@ -42,17 +38,11 @@ A1111_SAMPLERS: dict[Scheduler, tuple[str, str | None]] = {
     Scheduler.LCM: ("LCM", None),
 }
 
-_XMP_KEYWORD = "XML:com.adobe.xmp"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXT_HEAD = b"imagegen\0\0\0\0\0"  # keyword, not compressed, no language, no translation
 _RECORD_IN_XMP = re.compile(rb"<imagegen:record>([^<]*)</imagegen:record>")
 _MAX_RECORD_BYTES = 1 << 20
-
-# Level 1 with run-length matches: photo-like pictures take two thirds of the time of plain level 1
-# and come out smaller, flat and shaded ones much smaller (measured with Pillow's zlib-ng).
-_PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
 
 
 @functools.cache
@@ -74,36 +64,6 @@ class Record:
     preset_version: str
     campaign: str | None
     versions: Mapping[str, str] = field(default_factory=installed_versions)
-
-
-def encode(
-    rendering: Rendering, *, output_format: OutputFormat, output_quality: int, record: Record
-) -> bytes:
-    """The picture as a file with its records in it. The same input gives the same bytes.
-
-    output_quality: 1 to 100, for jpeg and webp. Raises ValueError when pixels and size disagree.
-    """
-    spec = rendering.spec
-    picture = Image.frombytes("RGB", (spec.width, spec.height), rendering.pixels)
-    ours = _json(_facts(rendering, record))
-    parameters = a1111_parameters(rendering, record)
-    file = io.BytesIO()
-    if output_format is OutputFormat.PNG:
-        text = PngInfo()
-        text.add_text("parameters", parameters)  # becomes iTXt where Latin-1 does not suffice
-        text.add_itxt("imagegen", ours)
-        text.add_itxt(_XMP_KEYWORD, _xmp(record, "").decode())
-        picture.save(file, format="PNG", pnginfo=text, **_PNG_OPTIONS)
-        return file.getvalue()
-    exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + parameters.encode("utf-16-be")
-    # No chroma subsampling: a brand's flat colours keep their edges. WebP has no such choice.
-    options = {"subsampling": 0} if output_format is OutputFormat.JPEG else {"method": 2}
-    picture.save(
-        file, format=output_format.value.upper(), quality=output_quality,
-        exif=exif.tobytes(), xmp=_xmp(record, ours), **options,
-    )  # fmt: skip
-    return file.getvalue()
 
 
 def a1111_parameters(rendering: Rendering, record: Record) -> str:
@@ -134,8 +94,34 @@ def a1111_parameters(rendering: Rendering, record: Record) -> str:
     return "\n".join(lines)
 
 
+def json_record(rendering: Rendering, record: Record) -> str:
+    """Our record: every fact of the RenderSpec, the model and the program, as one line of JSON."""
+    text = json.dumps(_facts(rendering, record), ensure_ascii=False, separators=(",", ":"))
+    return re.sub(
+        "[\ufffe\uffff]", lambda match: f"\\u{ord(match[0]):04x}", text
+    )  # not allowed in XML
+
+
+def xmp_packet(record: Record, ours: str = "") -> bytes:
+    """An XMP packet (ISO 16684-1) with IPTC's digital source type and, unless empty, our record."""
+    version = escape(record.versions.get("imagegen", __version__))
+    element = f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about=""'
+        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+        ' xmlns:imagegen="urn:imagegen:record:1/">'
+        f"<Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}</Iptc4xmpExt:DigitalSourceType>"
+        f"<xmp:CreatorTool>imagegen {version}</xmp:CreatorTool>{element}"
+        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    ).encode()
+
+
 def read_record(data: bytes) -> dict[str, Any] | None:
-    """The JSON record that `encode` put into a PNG, JPEG or WebP file.
+    """The JSON record that `encoding.encode` put into a PNG, JPEG or WebP file.
 
     None for a file without one, for anything else and for a file cut short. Nothing is decoded or
     decompressed, so a hostile file costs no more than its length.
@@ -148,13 +134,6 @@ def read_record(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def _json(facts: dict[str, object]) -> str:
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-    return re.sub(
-        "[\ufffe\uffff]", lambda match: f"\\u{ord(match[0]):04x}", text
-    )  # not allowed in XML
 
 
 def _facts(rendering: Rendering, record: Record) -> dict[str, object]:
@@ -191,24 +170,6 @@ def _spec_facts(spec: RenderSpec) -> dict[str, object]:
             for use in spec.adapters
         ],
     }
-
-
-def _xmp(record: Record, ours: str) -> bytes:
-    """An XMP packet (ISO 16684-1) with IPTC's digital source type and, unless empty, our record."""
-    version = escape(record.versions.get("imagegen", __version__))
-    element = f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about=""'
-        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:imagegen="urn:imagegen:record:1/">'
-        f"<Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}</Iptc4xmpExt:DigitalSourceType>"
-        f"<xmp:CreatorTool>imagegen {version}</xmp:CreatorTool>{element}"
-        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
-    ).encode()
 
 
 def _find_record(data: bytes) -> bytes | None:

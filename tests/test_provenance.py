@@ -6,36 +6,15 @@ import io
 import json
 import random
 import xml.etree.ElementTree as ET
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
+from sample_rendering import MODEL, file_of, rendering
 from sd_parsers import ParserManager
 
-from imagegen.generation import (
-    AdapterUse,
-    ModelInfo,
-    OutputFormat,
-    Rendering,
-    RenderSpec,
-    Scheduler,
-)
-from imagegen.provenance import A1111_SAMPLERS, Record, encode, read_record
+from imagegen.generation import OutputFormat, Scheduler
+from imagegen.provenance import A1111_SAMPLERS, Record, read_record
 
-MODEL = ModelInfo(
-    name="./models/starter", sha256="sha256:" + "ab" * 32, family="sd", native_px=256, min_px=64,
-    max_px=512, schedulers=tuple(Scheduler), device="cpu", dtype="float32",
-)  # fmt: skip
-ADAPTER = AdapterUse(Path("/home/somebody/presets/aurora/aurora.safetensors"), "cd" * 32, 0.8)
-SPEC = RenderSpec(
-    brand="aurora", prompt="a red mug", negative_prompt="text, watermark", width=64, height=48,
-    num_inference_steps=20, guidance_scale=5.5, scheduler=Scheduler.DPMPP_2M_KARRAS, seed=0,
-    adapters=(ADAPTER,), exact=False,
-)  # fmt: skip
-RECORD = Record(
-    preset_version="sha256:ef", campaign="Frühling & Co", versions={"imagegen": "0.1.0"}
-)
 HARD_PROMPTS = [
     "two lines,\nthe second: with a colon",
     'commas, colons: "quotes", \\backslashes\\ and <tags> & more',
@@ -49,46 +28,7 @@ HARD_PROMPTS = [
 ]
 
 
-def rendering(spec: RenderSpec = SPEC, **changes: object) -> Rendering:
-    spec = replace(spec, **changes)
-    pixels = random.Random(1).randbytes(spec.width * spec.height * 3)
-    return Rendering(spec, MODEL, pixels, warnings=(), queue_s=0.1, render_s=0.2, gpu_s=0.3)
-
-
-def file_of(picture: Rendering, output_format: OutputFormat, record: Record = RECORD) -> bytes:
-    return encode(picture, output_format=output_format, output_quality=90, record=record)
-
-
 every_format = pytest.mark.parametrize("output_format", list(OutputFormat))
-
-
-@every_format
-def test_a_file_has_the_pictures_size_and_format(output_format: OutputFormat) -> None:
-    with Image.open(io.BytesIO(file_of(rendering(), output_format))) as picture:
-        picture.load()
-        assert picture.size == (64, 48)
-        assert picture.mode == "RGB"
-        assert Image.MIME[picture.format] == output_format.content_type
-
-
-def test_png_keeps_every_pixel() -> None:
-    picture = rendering()
-    with Image.open(io.BytesIO(file_of(picture, OutputFormat.PNG))) as file:
-        assert file.tobytes() == picture.pixels
-
-
-def test_pixels_that_do_not_fit_the_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="not enough image data"):
-        file_of(replace(rendering(), pixels=b"\0" * 30), OutputFormat.PNG)
-
-
-@every_format
-def test_output_quality_counts_where_there_is_one(output_format: OutputFormat) -> None:
-    low, high = (
-        encode(rendering(), output_format=output_format, output_quality=q, record=RECORD)
-        for q in (20, 95)
-    )
-    assert low == high if output_format is OutputFormat.PNG else len(low) < len(high)
 
 
 @every_format
@@ -105,17 +45,6 @@ def test_our_record_comes_back_whole(output_format: OutputFormat, prompt: str) -
         "preset_version": "sha256:ef", "campaign": "Frühling & Co",
         "versions": {"imagegen": "0.1.0"},
     }  # fmt: skip
-
-
-@every_format
-def test_the_same_picture_gives_the_same_bytes_and_no_path_of_this_machine(
-    output_format: OutputFormat,
-) -> None:
-    elsewhere = AdapterUse(Path("/other/aurora.safetensors"), ADAPTER.sha256, ADAPTER.weight)
-    first = file_of(rendering(), output_format)
-    later = replace(rendering(adapters=(elsewhere,)), queue_s=9.0, render_s=9.0, gpu_s=9.0)
-    assert file_of(later, output_format) == first
-    assert b"somebody" not in first
 
 
 def test_versions_are_those_installed() -> None:
@@ -147,14 +76,6 @@ def test_every_scheduler_has_a_name_that_others_know(scheduler: Scheduler) -> No
     [sampler] = ParserManager().parse(io.BytesIO(data)).samplers
     assert sampler.name == A1111_SAMPLERS[scheduler][0]
     assert sampler.negative_prompts == []
-
-
-def test_text_beyond_latin_1_lies_in_an_international_chunk() -> None:
-    latin, other = (
-        file_of(rendering(prompt=prompt), OutputFormat.PNG) for prompt in ("Grün", "緑")
-    )
-    assert b"tEXtparameters\0" in latin
-    assert b"iTXtparameters\0" in other
 
 
 @every_format
