@@ -1,9 +1,10 @@
 """mixed: pictures a second with four brands interleaved from eight callers, against naive.
 
 Both servers run beside each other, one of them idle, and are asked over HTTP for the same pictures
-of the starter model: 256 x 256, 20 steps of DDIM under guidance, fp32 on a CPU. A run is eight
-callers who each ask for two pictures, one after the other; its figure is pictures over the seconds
-from the first request to the last answer. We store every picture on the disk; naive does not.
+of the starter model: 20 steps of DDIM under guidance, fp32 on a CPU, at its native 256 x 256, and
+at 128 x 128, where calls are small as on a fast GPU. A run is eight callers who each ask for two
+pictures, one after the other; its figure is pictures over the seconds from the first request to the
+last answer. We store every picture on the disk; naive does not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bench.alike import how_alike
 from bench.pairs import Comparison, Goal, Options, Side, in_turn, run_benchmark
@@ -27,7 +29,10 @@ def measure(options: Options) -> Iterator[Comparison]:
         naive_server(stage) as naive,
         imagegen_server(stage) as ours,
     ):
-        yield compare(stage, naive, ours, options.pairs, Goal("ratio", ">=", 2.5))
+        sizes = (stage.px,) if options.smoke else (stage.px, stage.px // 2)
+        for px in sizes:
+            sized = replace(stage, px=px)
+            yield compare(sized, naive, ours, options.pairs, Goal("ratio", ">=", 2.5))
 
 
 def compare(stage: Stage, naive: Server, ours: Server, pairs: int, goal: Goal) -> Comparison:

@@ -55,15 +55,20 @@ class Server:
             )
             return {one: png for part in parts for one, png in part}
 
-    def answers(self, path: str) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+    def ready(self, path: str) -> bool:
+        """Whether `path` answers 200. Raises RuntimeError once the model can never be used."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status == 200
-        except OSError:
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+        if answer.status != 200 and b'"failed"' in body:
+            raise RuntimeError(body.decode())
+        return answer.status == 200
 
 
 def pixels(png: bytes) -> Pixels:
@@ -131,7 +136,7 @@ def _running(
 
 def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
     until = time.monotonic() + START_S
-    while not server.answers(path):
+    while not server.ready(path):
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode} before it was ready")
         if time.monotonic() > until:

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from imagegen.diffusion.loading import quieten
 from imagegen.renderers import STARTER_FOLDER
 
 LORA_RANK = 8
@@ -115,6 +116,7 @@ TINY_SDXL = Shape(
 
 def make_model(shape: Shape, folder: Path, dtype: torch.dtype, device: str = "cpu") -> Path:
     """Writes a model folder in diffusers' layout, made on `device`; returns it."""
+    quieten()
     torch.manual_seed(0)
     with torch.device(device), torch.no_grad():
         unet = UNet2DConditionModel(**shape.unet)
