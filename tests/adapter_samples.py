@@ -21,7 +21,8 @@ TEXT_ENCODER = {
 TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
-def write_model(folder: Path, text_prefix: str = "text_model.") -> Path:
+def write_model(folder: Path, text_prefix: str = "text_model.", *, second: bool = False) -> Path:
+    """second: with SDXL's second text encoder, of the first one's layers."""
     unet = {f"{name}.weight": np.ones(shape, np.float16) for name, shape in UNET.items()}
     unet |= {"conv_norm_out.weight": np.ones(8, np.float16)}
     text = {
@@ -29,10 +30,13 @@ def write_model(folder: Path, text_prefix: str = "text_model.") -> Path:
         for name, shape in TEXT_ENCODER.items()
     }
     text |= {f"{text_prefix}embeddings.token_embedding.weight": np.ones((49, 4), np.float32)}
-    for part, tensors, name in (
+    parts = [
         ("unet", unet, "diffusion_pytorch_model.safetensors"),
         ("text_encoder", text, "model.safetensors"),
-    ):
+    ]
+    if second:
+        parts.append(("text_encoder_2", text, "model.safetensors"))
+    for part, tensors, name in parts:
         (folder / part).mkdir(parents=True)
         save_file(tensors, folder / part / name)
     return folder

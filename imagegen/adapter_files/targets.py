@@ -3,7 +3,8 @@
 A LoRA adds `scale * up · down` to a layer's weight, scale = alpha / rank (Hu et al. 2021,
 arXiv:2106.09685). Two spellings of tensor names are read: diffusers' and peft's
 (`unet.down_blocks.0.….to_q.lora_A.weight`, also the older `.lora.down.weight` and
-`.processor.to_q_lora.down.weight`), and kohya's (`lora_unet_down_blocks_0_….lora_down.weight`).
+`.processor.to_q_lora.down.weight`), and kohya's (`lora_unet_down_blocks_0_….lora_down.weight`, for
+SDXL also `lora_unet_input_blocks_4_…`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from imagegen.adapter_files.tensors import (
-    TensorHeader,
-    read_file,
-    read_header,
-)
+from imagegen.adapter_files.sgm_names import sgm_names
+from imagegen.adapter_files.tensors import TensorHeader, read_file, read_header
 from imagegen.errors import InvalidAdapter, InvalidModel
 
 __all__ = [
@@ -35,10 +33,10 @@ __all__ = [
     "some",
 ]
 
-Component = Literal["unet", "text_encoder"]
+Component = Literal["unet", "text_encoder", "text_encoder_2"]
 Role = Literal["down", "up", "alpha"]
 
-_COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
+_COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder", "text_encoder_2")
 _SHOWN = 5  # faults of one kind that are spelled out before "and 123 more"
 
 _ENDINGS: tuple[tuple[str, Role], ...] = (
@@ -57,15 +55,15 @@ _ENDINGS: tuple[tuple[str, Role], ...] = (
 _PREFIXES: tuple[tuple[str, Component], ...] = (
     ("unet.", "unet"),
     ("text_encoder.", "text_encoder"),
+    ("text_encoder_2.", "text_encoder_2"),
     ("lora_unet_", "unet"),
     ("lora_te_", "text_encoder"),
     ("lora_te1_", "text_encoder"),
+    ("lora_te2_", "text_encoder_2"),
 )
-# old diffusers named the text encoder's layers after the UNet's and left out the 0 of to_out.0
-_OLD_LAYERS: dict[Component, dict[str, str]] = {
-    "unet": {"to_out": "to_out.0"},
-    "text_encoder": {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"},
-}
+# old diffusers named the text encoders' layers after the UNet's and left out the 0 of to_out.0
+_OLD_UNET_LAYERS = {"to_out": "to_out.0"}
+_OLD_TEXT_LAYERS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,8 @@ def read_modules(model_folder: Path) -> dict[Component, dict[str, tuple[int, ...
     """
     modules: dict[Component, dict[str, tuple[int, ...]]] = {}
     for component in _COMPONENTS:
+        if component == "text_encoder_2" and not (model_folder / component).is_dir():
+            continue  # SDXL alone has one
         files = sorted((model_folder / component).glob("*.safetensors"))
         if not files:
             raise InvalidModel(f"{model_folder / component}: no *.safetensors in this folder")
@@ -171,6 +171,8 @@ def _spellings(module_names: Mapping[str, frozenset[str]]) -> dict[tuple[Compone
             for name in {module, bare, f"text_model.{bare}"}:
                 spellings[component, name] = module
                 spellings[component, name.replace(".", "_")] = module
+    for name, module in sgm_names(module_names.get("unet", frozenset())).items():
+        spellings["unet", name.replace(".", "_")] = module
     return spellings
 
 
@@ -197,7 +199,8 @@ def _dotted(path: str, component: Component, *, old: bool) -> str:
     if not old:
         return path
     head, _, layer = path.rpartition(".")
-    return f"{head}.{_OLD_LAYERS[component].get(layer, layer)}"
+    renamed = _OLD_UNET_LAYERS if component == "unet" else _OLD_TEXT_LAYERS
+    return f"{head}.{renamed.get(layer, layer)}"
 
 
 def _incomplete(roles: Mapping[Role, str], header: Mapping[str, TensorHeader]) -> str | None:

@@ -24,6 +24,7 @@ from imagegen.errors import InvalidModel
 from imagegen.generation import Scheduler
 
 _PREDICTIONS = frozenset({"epsilon", "v_prediction", "sample"})
+_OTHER_NOISE = ("EDM", "FlowMatch")  # schedulers of models trained on other noise than these draw
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,13 @@ _ROWS = {
 def allowed_schedulers(config: Mapping[str, Any]) -> tuple[Scheduler, ...]:
     """The schedulers that understand what the model predicts.
 
-    config: the model's scheduler_config.json. Raises InvalidModel for an unknown prediction.
+    config: the model's scheduler_config.json. Raises InvalidModel where none draws what it
+    predicts, or the noise that it was trained on.
     """
+    if (name := str(config.get("_class_name"))).startswith(_OTHER_NOISE):
+        raise InvalidModel(
+            f"the model's scheduler is {name}: none of {', '.join(_ROWS)} replaces it"
+        )
     prediction = config.get("prediction_type", "epsilon")
     allowed = tuple(name for name, row in _ROWS.items() if prediction in row.predictions)
     if not allowed:

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from imagegen.diffusion.loading import quieten
+from imagegen.diffusion.loading import quieten, read_json
 from imagegen.errors import InvalidTraining
 
 # Attention carries what is said, the residual blocks' convolutions carry texture: both are needed
@@ -176,9 +176,15 @@ def train_lora(
     """Trains on the pictures in `images`; writes `<brand>.safetensors` to the brand's folder.
 
     resolution: pixels of the square pictures are cut to; the model's own by default. Raises
-    InvalidTraining when a picture cannot be read or there are none.
+    InvalidTraining when a picture cannot be read or there are none, or for an SDXL model.
     """
     quieten()
+    pipeline = read_json(model / "model_index.json").get("_class_name")
+    if pipeline != "StableDiffusionPipeline":
+        raise InvalidTraining(
+            f"{model} is made for {pipeline}; LoRAs are trained here for Stable Diffusion 1.x and"
+            " 2.x, and taken from kohya's or diffusers' own trainer for others"
+        )
     examples = read_examples(images, template)
     trainer = LoraTrainer(model, rank=rank, seed=seed)
     native_px = trainer.unet.config.sample_size * 2 ** (

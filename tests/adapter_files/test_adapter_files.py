@@ -61,6 +61,24 @@ def test_older_spellings_land(tmp_path, module, stem, endings):
     assert (target.module, target.down, target.up) == (module, down, up)
 
 
+@pytest.mark.parametrize(
+    ("stem", "endings"),
+    [
+        ("text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj", ".lora_{}.weight"),
+        ("text_encoder_2.encoder.layers.0.self_attn.to_q", "_lora.{}.weight"),
+        ("lora_te2_text_model_encoder_layers_0_self_attn_q_proj", ".lora_{}.weight"),
+    ],
+)
+def test_sdxls_second_text_encoder_has_its_own_layers(tmp_path, stem, endings):
+    down, up = stem + endings.format("down"), stem + endings.format("up")
+    modules = MODULES | {"text_encoder_2": frozenset(TEXT_ENCODER)}
+    tensors = pair(f"{TEXT}.q_proj", down, up)
+    [target] = targets_of(tmp_path, tensors, modules)
+    assert (target.component, target.module) == ("text_encoder_2", f"{TEXT}.q_proj")
+    with pytest.raises(InvalidAdapter, match="land nowhere in this model"):
+        targets_of(tmp_path, tensors)
+
+
 LAYER = f"unet.{TO_Q}"
 DOWN, UP = f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight"
 GOOD = pair(TO_Q, DOWN, UP)
@@ -139,6 +157,14 @@ def test_no_metadata_declares_no_alpha(tmp_path):
 def test_a_models_layers_are_read_from_its_headers(tmp_path):
     modules = read_modules(write_model(tmp_path / "model"))
     assert modules == {"unet": UNET, "text_encoder": TEXT_ENCODER}
+
+
+def test_an_sdxl_models_second_text_encoder_is_read(tmp_path):
+    modules = read_modules(write_model(tmp_path / "model", second=True))
+    assert modules["text_encoder_2"] == modules["text_encoder"] == TEXT_ENCODER
+    (tmp_path / "model" / "text_encoder_2" / "model.safetensors").unlink()
+    with pytest.raises(InvalidModel, match=r"text_encoder_2: no \*\.safetensors"):
+        read_modules(tmp_path / "model")
 
 
 def test_a_folder_without_weights_is_no_model(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,17 +36,27 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def loras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, AdapterUse]:
+def loras_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, AdapterUse]]:
     """Three brands' LoRAs: two in diffusers' format, one of kohya's with alpha half its rank."""
-    folder = tmp_path_factory.mktemp("loras")
-    diffusers_lora(folder / "aurora.safetensors", seed=1, rank=4)
-    diffusers_lora(folder / "botanical.safetensors", seed=2, rank=8)
-    kohya_lora(folder / "pop.safetensors", seed=3, rank=6, alpha=3.0)
-    return {
-        "aurora": use(folder / "aurora.safetensors", 1.0),
-        "botanical": use(folder / "botanical.safetensors", 0.8),
-        "pop": use(folder / "pop.safetensors", 1.3),
-    }
+
+    @functools.cache
+    def make(shape: str) -> dict[str, AdapterUse]:
+        folder = tmp_path_factory.mktemp(f"loras_{shape}")
+        diffusers_lora(folder / "aurora.safetensors", seed=1, rank=4, shape=shape)
+        diffusers_lora(folder / "botanical.safetensors", seed=2, rank=8, shape=shape)
+        kohya_lora(folder / "pop.safetensors", seed=3, rank=6, alpha=3.0, shape=shape)
+        return {
+            "aurora": use(folder / "aurora.safetensors", 1.0),
+            "botanical": use(folder / "botanical.safetensors", 0.8),
+            "pop": use(folder / "pop.safetensors", 1.3),
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def loras(loras_for: Callable[[str], dict[str, AdapterUse]]) -> dict[str, AdapterUse]:
+    return loras_for("sd15")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from fake_bucket import running_bucket_server
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
+from tiny_models import edit_json, keep_halves
 
 from imagegen.diffusion.families import load_family
 from imagegen.diffusion.loading import (
@@ -37,10 +37,6 @@ def copy(tmp_path: Path, model_folder: Callable[..., Path]) -> Path:
 
 def load(folder: Path) -> None:
     load_family(folder, torch.device("cpu"), torch.float32)
-
-
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -75,6 +71,13 @@ def test_what_is_asked_of_the_hub_is_a_whole_model_and_no_more(copy: Path) -> No
     needed = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     assert asked(needed | UNWANTED) == needed
     load(copy)
+
+
+def test_of_an_sdxl_model_everything_is_asked(model_folder: Callable[..., Path]) -> None:
+    folder = model_folder(shape="sdxl")
+    needed = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"tokenizer_2", "text_encoder_2"} <= {name.partition("/")[0] for name in needed}
+    assert asked(needed | {"sd_xl_base_1.0.safetensors", "vae_1_0/config.json"}) == needed
 
 
 def test_of_two_precisions_one_is_fetched() -> None:
@@ -136,10 +139,40 @@ def test_a_bucket_url_that_is_none_is_refused(tmp_path: Path) -> None:
         fetch_model("gs://", tmp_path)
 
 
-def test_another_architecture_is_refused_by_name(copy: Path) -> None:
-    edit(copy / "model_index.json", _class_name="FluxPipeline")
-    with pytest.raises(InvalidModel, match="FluxPipeline"):
+@pytest.mark.parametrize(
+    "pipeline",
+    ["FluxPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionXLImg2ImgPipeline"],
+)
+def test_another_architecture_is_refused_by_name(copy: Path, pipeline: str) -> None:
+    edit_json(copy / "model_index.json", _class_name=pipeline)
+    with pytest.raises(InvalidModel, match=rf"{pipeline}; .*StableDiffusionXLPipeline"):
         load(copy)
+
+
+def test_a_model_under_another_familys_name_is_refused(
+    copy: Path, tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    xl = tmp_path / "xl"
+    shutil.copytree(model_folder(shape="sdxl"), xl)
+    edit_json(xl / "model_index.json", _class_name="StableDiffusionPipeline")
+    with pytest.raises(InvalidModel, match=r"inputs .* has not: .*addition_embed_type text_time"):
+        load(xl)
+    edit_json(copy / "model_index.json", _class_name="StableDiffusionXLPipeline")
+    with pytest.raises(InvalidModel, match="text_encoder_2"):
+        load(copy)
+
+
+def test_a_refiner_is_refused(tmp_path: Path, model_folder: Callable[..., Path]) -> None:
+    """It takes five sizes and scores, not six."""
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(shape="sdxl"), folder)
+    edit_json(folder / "text_encoder_2" / "config.json", projection_dim=24)
+    weights = folder / "text_encoder_2" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["text_projection.weight"] = torch.zeros(24, 16)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(InvalidModel, match=r"takes 64 features .* gives 72: is it a refiner"):
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -173,20 +206,13 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
 
 
 def test_a_model_for_other_inputs_is_refused(copy: Path) -> None:
-    edit(copy / "vae" / "config.json", latent_channels=8)
+    edit_json(copy / "vae" / "config.json", latent_channels=8)
     with pytest.raises(InvalidModel):
         load(copy)
 
 
 def test_a_folder_with_only_half_precision_files_loads(copy: Path) -> None:
-    for part, name in (
-        ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-        ("text_encoder", "model"),
-    ):  # fmt: skip
-        path = copy / part / f"{name}.safetensors"
-        half = {key: value.half() for key, value in load_file(path).items()}
-        save_file(half, copy / part / f"{name}.fp16.safetensors", metadata={"format": "pt"})
-        path.unlink()
+    keep_halves(copy)
     family = load_family(copy, torch.device("cpu"), torch.float32)
     assert family.unet.dtype is torch.float32
 
@@ -196,3 +222,13 @@ def test_the_digest_covers_names_and_contents(copy: Path) -> None:
     assert WeightsDigest(copy).result() == before
     (copy / UNET).rename(copy / "unet" / "renamed.safetensors")
     assert WeightsDigest(copy).result() != before
+
+
+def test_of_two_precisions_in_a_folder_the_whole_one_counts(copy: Path) -> None:
+    before = WeightsDigest(copy).result()
+    halved = {key: value.half() * 0 for key, value in load_file(copy / UNET).items()}
+    variant = (copy / UNET).with_name("diffusion_pytorch_model.fp16.safetensors")
+    save_file(halved, variant, metadata={"format": "pt"})
+    assert WeightsDigest(copy).result() == before
+    family = load_family(copy, torch.device("cpu"), torch.float32)
+    assert family.unet.conv_in.weight.any()

@@ -3,84 +3,20 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import peft
 import pytest
 import torch
+from reference import REFERENCES, assert_equal, decibels, loaded, ours, reference
 from tiny_models import TEXT_TARGETS, UNET_TARGETS, diffusers_lora, draw, make_spec, use
 
 from imagegen.diffusion.renderer import DiffusersRenderer
-from imagegen.generation import AdapterUse, RenderSpec, Scheduler
+from imagegen.generation import AdapterUse, Scheduler
 
 pytestmark = pytest.mark.torch
-
-MAX_DIFFERENCE = 1  # of 255
-REFERENCES = {
-    Scheduler.DDIM: (diffusers.DDIMScheduler, {}),
-    Scheduler.DDPM: (diffusers.DDPMScheduler, {}),
-    Scheduler.EULER: (diffusers.EulerDiscreteScheduler, {}),
-    Scheduler.EULER_A: (diffusers.EulerAncestralDiscreteScheduler, {}),
-    Scheduler.DPMPP_2M: (diffusers.DPMSolverMultistepScheduler, {}),
-    Scheduler.DPMPP_2M_KARRAS: (
-        diffusers.DPMSolverMultistepScheduler,
-        {"use_karras_sigmas": True},
-    ),
-    Scheduler.UNIPC: (diffusers.UniPCMultistepScheduler, {}),
-    Scheduler.LCM: (diffusers.LCMScheduler, {}),
-}
-
-
-def reference(folder: Path, spec: RenderSpec) -> np.ndarray:
-    """What StableDiffusionPipeline makes of the same words, [height, width, 3]."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
-        pipe.set_progress_bar_config(disable=True)
-        names = [f"lora_{index}" for index in range(len(spec.adapters))]
-        for name, adapter in zip(names, spec.adapters, strict=True):
-            pipe.load_lora_weights(
-                adapter.path.parent, weight_name=adapter.path.name, adapter_name=name
-            )
-        if names:
-            pipe.set_adapters(names, [adapter.weight for adapter in spec.adapters])
-        cls, options = REFERENCES[spec.scheduler]
-        pipe.scheduler = cls.from_config(pipe.scheduler.config, **options)
-        image = pipe(
-            spec.prompt, negative_prompt=spec.negative_prompt, width=spec.width,
-            height=spec.height, num_inference_steps=spec.num_inference_steps,
-            guidance_scale=spec.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(spec.seed),
-        ).images[0]  # fmt: skip
-    return np.asarray(image)
-
-
-def ours(renderer: DiffusersRenderer, spec: RenderSpec) -> np.ndarray:
-    [pixels] = draw(renderer, spec)
-    return np.frombuffer(pixels, np.uint8).reshape(spec.height, spec.width, 3)
-
-
-def assert_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 10, "a reference that shows nothing proves nothing"
-    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= MAX_DIFFERENCE
-
-
-def decibels(one: bytes, other: bytes) -> float:
-    a, b = (np.frombuffer(pixels, np.uint8).astype(float) for pixels in (one, other))
-    return float(10 * np.log10(255**2 / max(((a - b) ** 2).mean(), 1e-12)))
-
-
-def loaded(
-    folder: Path, *adapters: AdapterUse | tuple[AdapterUse, ...], **options: int
-) -> DiffusersRenderer:
-    renderer = DiffusersRenderer(str(folder), adapters, "cpu", "float32", **options)
-    renderer.load(lambda _: None)
-    return renderer
 
 
 def test_every_scheduler_has_a_reference() -> None:

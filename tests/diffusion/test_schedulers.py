@@ -58,6 +58,8 @@ def test_the_models_prediction_decides_who_is_allowed() -> None:
     assert Scheduler.EULER_A not in allowed_schedulers({"prediction_type": "sample"})
     with pytest.raises(InvalidModel, match="flow_prediction"):
         allowed_schedulers({"prediction_type": "flow_prediction"})
+    with pytest.raises(InvalidModel, match="EDMDPMSolverMultistepScheduler"):
+        allowed_schedulers({"_class_name": "EDMDPMSolverMultistepScheduler"})
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import diffusers
 import pytest
-from test_parity import assert_equal, ours, reference
+from reference import assert_equal, ours, reference
 from tiny_models import make_spec
 
 from imagegen.diffusion.renderer import DiffusersRenderer

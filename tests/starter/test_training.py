@@ -131,3 +131,10 @@ def test_nothing_to_learn_from_is_said(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidTraining, match=r"cannot read .*broken\.png"):
         train_lora(tmp_path / "pop", tmp_path, model=model)
     assert not (tmp_path / "pop").exists()
+
+
+def test_no_lora_is_trained_for_sdxl(tmp_path: Path, images: Path) -> None:
+    make_model(tmp_path / "xl", shape="sdxl")
+    with pytest.raises(InvalidTraining, match="made for StableDiffusionXLPipeline"):
+        train_lora(tmp_path / "brand", images, model=tmp_path / "xl")
+    assert not (tmp_path / "brand").exists()

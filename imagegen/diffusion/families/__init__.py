@@ -22,8 +22,13 @@ def load_family(folder: Path, device: torch.device, dtype: torch.dtype) -> Famil
             from imagegen.diffusion.families.sd import StableDiffusion
 
             return StableDiffusion(folder, device, dtype)
+        case "StableDiffusionXLPipeline":
+            from imagegen.diffusion.families.sdxl import StableDiffusionXL
+
+            return StableDiffusionXL(folder, device, dtype)
         case _:
             raise InvalidModel(
-                f"{folder} is made for {pipeline}; this version renders StableDiffusionPipeline"
-                " models (Stable Diffusion 1.x and 2.x)"
+                f"{folder} is made for {pipeline}; this version draws pictures from words with"
+                " StableDiffusionPipeline (Stable Diffusion 1.x and 2.x) and"
+                " StableDiffusionXLPipeline"
             )
