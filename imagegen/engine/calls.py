@@ -77,30 +77,28 @@ class Calls(Generic[D]):
         call: Callable[[list[D]], R],
         flights: Sequence[Flight[D]],
         weigh: Callable[[Flight[D]], int],
+        *,
+        again: bool = False,
     ) -> Outcome[D, R]:
         """Calls for all together; each pays for his part of the time, as `weigh` says.
 
-        Out of memory: once more with half of the rows; the others wait for the next turn.
-        One picture's own failure: each alone, so that only the guilty one fails.
+        Out of memory: once more with half of the rows, and so on; the others wait for the next
+        turn. One picture's own failure: each alone. So only what fails alone fails.
         """
-        outcome: Outcome[D, R] = Outcome()
-        retries: list[Sequence[Flight[D]]] = []
         try:
-            outcome.groups.append(self._call(call, flights, weigh))
-        except MemoryError:
-            retries = [_half(flights)]
+            return Outcome([self._call(call, flights, weigh)])
+        except MemoryError as error:
+            retries, text, own_fault = [_half(flights)], sentence(error), again
         except ImagegenError as error:
-            if len(flights) == 1:
-                outcome.failed.append((flights[0], sentence(error)))
-            else:
-                retries = [[flight] for flight in flights]
+            retries, text, own_fault = [[flight] for flight in flights], sentence(error), True
         # The except clause is left first: its traceback keeps the tensors of the failed call alive.
-        for retry in retries:
-            try:
-                outcome.groups.append(self._call(call, retry, weigh))
-            except (MemoryError, ImagegenError) as error:
-                outcome.failed += [(flight, sentence(error)) for flight in retry]
-        return outcome
+        if len(flights) == 1 and own_fault:
+            return Outcome(failed=[(flights[0], text)])
+        parts = [self.for_all(call, retry, weigh, again=True) for retry in retries]
+        return Outcome(
+            [group for part in parts for group in part.groups],
+            [failure for part in parts for failure in part.failed],
+        )
 
     def _call(
         self,

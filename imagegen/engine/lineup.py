@@ -13,7 +13,7 @@ class Lineup:
     """Chooses the rows of a step, which must share the latents' shape.
 
     One picture leads: of the share (a caller) that has not led for longest, in it of the shape that
-    has not led for longest, in it the picture that has not moved for longest. So nothing starves,
+    has not led for longest, in it the picture that has not led for longest. So nothing starves,
     whatever keeps arriving: newcomers queue up behind all who are here. The other rows go to
     pictures of the leader's shape, in turn across shares. An `exact` picture is a shape of its own.
     """
@@ -21,8 +21,8 @@ class Lineup:
     def __init__(self, limits: RowLimits) -> None:
         self._limits = limits
         self._shrunk: dict[tuple[int, int], int] = {}  # by size: rows, after out of memory
-        self._last: dict[Hashable, int] = {}  # when who or what came, or last had its turn
-        self._now = 0  # counts comings and turns
+        self._last: dict[Hashable, int] = {}  # when who or what came, or last led
+        self._now = 0  # counts comings and leads
 
     def choose(self, pictures: Sequence[Render]) -> list[int]:
         """Numbers of those that move now, at least one and no more rows than fit."""
@@ -34,13 +34,16 @@ class Lineup:
         chosen = [leader, *self._fill(leader, mates)]
         self._now += 1
         self._last |= dict.fromkeys(_keys(leader), self._now)
-        self._last |= {picture.number: self._now for picture in chosen}
         return [picture.number for picture in chosen]
 
     def shrink(self, specs: Sequence[RenderSpec]) -> None:
-        """A step of these did not fit in memory: from now on half of their rows."""
-        size = specs[0].width, specs[0].height
-        self._shrunk[size] = sum(spec.rows for spec in specs) // 2
+        """A step of these did not fit in memory: from now on half of their rows.
+
+        One that does not even fit alone is no lesson for the others.
+        """
+        if len(specs) > 1:
+            size = specs[0].width, specs[0].height
+            self._shrunk[size] = sum(spec.rows for spec in specs) // 2
 
     def idle(self) -> None:
         """Nothing is in flight: what did not fit before may fit now."""

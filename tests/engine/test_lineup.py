@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -126,6 +127,8 @@ def test_out_of_memory_is_remembered_for_its_size_until_there_is_nothing_to_do(f
     flights.lineup.shrink([flights.here[number].spec for number in flights.turn()])
     assert [len(flights.turn()) for _ in range(4)] == [4, 2, 4, 2]
     flights.lineup.shrink([flights.here[0].spec])
+    assert [len(flights.turn()) for _ in range(2)] == [4, 2], "its own fault is no lesson"
+    flights.lineup.shrink([replace(flights.here[0].spec, guidance_scale=1.0)] * 2)
     assert [len(flights.turn()) for _ in range(2)] == [4, 1], "a leader always moves"
     flights.lineup.idle()
     assert [len(flights.turn()) for _ in range(2)] == [4, 4]

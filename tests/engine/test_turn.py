@@ -126,7 +126,17 @@ def test_out_of_memory_is_tried_again_once_with_half_the_rows(specs):
     assert sorted(bench.numbers(Done)) == [0, 1, 2, 3]
 
 
-def test_out_of_memory_also_with_half_the_rows_fails_those(specs):
+@pytest.mark.parametrize("place", range(5))
+def test_out_of_memory_fails_only_the_picture_that_does_not_fit_alone(specs, place):
+    prompts = ["a", "b", "c", "d", "e"]
+    prompts[place] = "!oom"
+    bench = Bench(*specs(*prompts))
+    bench.run()
+    assert bench.numbers(Failed) == [place]
+    assert bench.renderer.steps.count([place]) == 1 or place > 0
+
+
+def test_a_single_picture_too_is_tried_again_once(specs):
     bench = Bench(*specs("!oom"))
     bench.run()
     assert bench.numbers(Failed) == [0]
