@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -71,12 +72,35 @@ def test_killed_writers_leave_whole_objects_only(tmp_path: Path) -> None:
             expected = bytes([int(file.stem) % 251]) * 3_000_000
             assert file.read_bytes() == expected
             objects += 1
-        for draft in folder.rglob(".*"):
+        for draft in folder.glob(".drafts/*"):
             drafts += 1
             with pytest.raises(ValueError, match="path"):
                 LocalStorage(folder).read(str(draft.relative_to(folder)))
+            os.utime(draft, (0, 0))
+        LocalStorage(folder).check()
+        assert not list(folder.glob(".drafts/*"))
     assert objects
     assert drafts, "no writer was killed amid a file: the test has proved nothing"
+
+
+def test_a_start_removes_what_is_ours_and_old_and_nothing_else(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    storage.check()
+    drafts = tmp_path / "store/.drafts"
+    kept = ["fresh", "notes.part", "0123456789abcdef0123456789abcdef.png"]
+    ours = ["0123456789abcdef0123456789abcdef.part", "f" * 32 + ".part"]
+    for name in kept + ours:
+        (drafts / name).write_bytes(b"x")
+        os.utime(drafts / name, (0, 0))
+    fresh = drafts / ("0" * 32 + ".part")
+    fresh.write_bytes(b"somebody writes this now")
+    storage.create("a/x.png", b"x", "image/png")
+    os.utime(tmp_path / "store/a/x.png", (0, 0))
+    storage.check()
+    assert files_in(tmp_path / "store") == sorted(
+        ["a/x.png", *(f".drafts/{name}" for name in (*kept, fresh.name))]
+    )
 
 
 def test_a_full_disk_leaves_nothing_and_says_why(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +15,28 @@ from imagegen.storage import StoredObject
 from imagegen.storage.paths import check_content_type, check_path, content_type_of
 
 _RETRY_AFTER_S = 30.0  # nothing tells when a person will have made room
+_DRAFTS = ".drafts"  # no object can be called so
+_DRAFT_NAME = re.compile(r"[0-9a-f]{32}\.part")
+_ABANDONED_S = 3_600  # a draft that is being written lives for seconds
 
 
 class LocalStorage:
-    """A folder. The content type is the extension's; there are no files beside the objects."""
+    """A folder. The content type is the extension's; there are no files beside the objects.
+
+    What is being written lies in a folder of its own, so that a start finds at once what a killed
+    process left there, however many objects there are.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self._root = Path(folder).absolute()
+        self._drafts = self._root / _DRAFTS
 
     def create(self, path: str, data: bytes, content_type: str) -> None:
         check_content_type(path, content_type)
         file = self._file(path)
         with _reaching(f"cannot write {path}"):
             _make_folder(file.parent, path)
-            if not _write_once(file, data):
+            if not self._write_once(file, data):
                 raise ObjectExists(f"{path} is there already")
 
     def read(self, path: str) -> StoredObject | None:
@@ -48,9 +58,10 @@ class LocalStorage:
     def check(self) -> None:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            probe = self._root / f".{uuid.uuid4().hex}.check"
-            _write_once(probe, b"imagegen can write here\n")
+            probe = self._drafts / f"{uuid.uuid4().hex}.part"
+            self._write_once(probe, b"imagegen can write here\n")
             probe.unlink()
+            self._sweep()
         except OSError as error:
             reason = error.strerror or error
             raise InvalidSettings(
@@ -68,26 +79,34 @@ class LocalStorage:
             raise ValueError(f"{path!r} leads out of the store")
         return file
 
+    def _write_once(self, file: Path, data: bytes) -> bool:
+        """Whether `file` was ours to make. It appears complete and on the disk, or not at all.
 
-def _write_once(file: Path, data: bytes) -> bool:
-    """Whether `file` was ours to make. It appears complete and on the disk, or not at all.
+        A link, unlike a rename, fails where the name is taken; a death before it leaves a draft.
+        """
+        self._drafts.mkdir(exist_ok=True)
+        draft = self._drafts / f"{uuid.uuid4().hex}.part"
+        try:
+            with draft.open("xb") as writer:
+                writer.write(data)
+                writer.flush()
+                os.fsync(writer.fileno())
+            file.hardlink_to(draft)
+        except FileExistsError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+        _sync_folder(file.parent)
+        return True
 
-    A link, unlike a rename, fails where the name is taken; a death before it leaves a dotted draft.
-    """
-    draft = file.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with draft.open("xb") as writer:
-            writer.write(data)
-            writer.flush()
-            os.fsync(writer.fileno())
-        file.hardlink_to(draft)
-    except FileExistsError:
-        return False
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-    _sync_folder(file.parent)
-    return True
+    def _sweep(self) -> None:
+        """Removes what processes left that died while they wrote; others may write here too."""
+        abandoned_before = time.time() - _ABANDONED_S
+        for draft in self._drafts.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another start swept it
+                if _DRAFT_NAME.fullmatch(draft.name) and draft.stat().st_mtime < abandoned_before:
+                    draft.unlink()
 
 
 def _make_folder(folder: Path, path: str) -> None:
