@@ -121,7 +121,9 @@ def naive_steps(stage: Stage, naive: Server) -> float:
     with ThreadPoolExecutor(OTHERS) as pool:
         pending = {pool.submit(naive.png, one) for one in others}
         while len(pending) > OTHERS // 2:
-            _, pending = wait(pending, PATIENCE_S, FIRST_COMPLETED)
+            done, pending = wait(pending, PATIENCE_S, FIRST_COMPLETED)
+            for future in done:
+                future.result()
         began = time.perf_counter()
         naive.png(last)
         waited_s = time.perf_counter() - began - alone_s
