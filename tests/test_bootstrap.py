@@ -47,6 +47,13 @@ def test_the_parts_work_together(folder: Path) -> None:
     assert isinstance(application.storage, LocalStorage)
 
 
+@pytest.mark.parametrize(("said", "rows"), [("auto", None), (6, 6)])
+def test_the_rows_of_a_step_are_bounded_where_the_operator_says_so(
+    folder: Path, said: str | int, rows: int | None
+) -> None:
+    assert build(settings(folder, max_rows=said)).engine._keeper._start.max_rows == rows
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [

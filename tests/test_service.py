@@ -14,7 +14,7 @@ import pytest
 from sample_brands import write_brands
 
 from imagegen.engine.fake import FakeRenderer
-from imagegen.engine.process import RenderProcess
+from imagegen.engine.process import Preview, Progress, RenderProcess
 from imagegen.errors import (
     BannedTerm,
     Cancelled,
@@ -87,6 +87,16 @@ def test_eight_pictures_each_with_its_own_seed(service: ImageService, folder: Pa
         assert record is not None
         assert record["seed"] == image.seed
     assert generation.usage.steps == 24
+
+
+def test_progress_and_looks_reach_who_asked(service: ImageService) -> None:
+    events: list[Progress | Preview] = []
+    service.generate(asked(prompt="!slow", num_images=2), on_event=events.append, previews=True)
+    assert {event.index for event in events} == {0, 1}
+    assert {type(event) for event in events} == {Progress, Preview}
+    events.clear()
+    service.generate(asked(), on_event=events.append)
+    assert {type(event) for event in events} == {Progress}
 
 
 def test_seeds_wrap_around(service: ImageService) -> None:

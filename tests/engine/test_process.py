@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from imagegen.engine.fake import FakeRenderer, draw
-from imagegen.engine.process import Progress, RenderProcess
+from imagegen.engine.fake import SLOW_STEP_S, FakeRenderer, draw
+from imagegen.engine.process import Preview, Progress, RenderProcess
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -110,6 +110,25 @@ def test_an_on_event_that_fails_harms_nobody(shared, make_spec, caplog):
     [future] = render(shared, make_spec(), on_event=lambda _: 1 / 0)
     assert future.result(LONG_S)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_operator_bounds_the_rows_that_the_model_says_fit(start_engine, make_spec):
+    make = partial(FakeRenderer, row_limits=RowLimits(((1_024, 16), (4_096, 3))))
+    engine = start_engine(make, max_rows=4)
+    assert engine.wait_ready(LONG_S).row_limits == RowLimits(((1_024, 4), (4_096, 3)))
+    futures = render(engine, *(make_spec("!slow", seed=seed) for seed in range(4)))
+    wait_until(lambda: engine.status().running == 2, "two guided pictures are in flight")
+    assert engine.status().queued == 2
+    engine.cancel(futures)
+
+
+def test_who_asked_for_looks_gets_them_while_the_picture_is_made(shared, make_spec):
+    seen: list[Progress | Preview] = []
+    spec = make_spec("!slow", width=64, height=32)
+    [future] = render(shared, spec, on_event=seen.append, previews=True)
+    future.result(LONG_S)
+    assert [type(event) for event in seen] == [Progress, Preview, Progress, Preview, Progress]
+    assert seen[1] == Preview(0, draw(spec, 8, 4))
 
 
 # One picture's failure
@@ -222,6 +241,7 @@ def test_cancelling_takes_effect_within_a_step(shared, make_spec):
     assert good.result(LONG_S)
     shared.cancel([running, good])  # too late is no error
     assert not good.cancel()
+    assert shared.status().abandoned_gpu_s >= SLOW_STEP_S, "what it cost until then was in vain"
 
 
 def test_deadlines_end_pictures_in_the_queue_and_in_a_row(shared, make_spec):
