@@ -52,7 +52,7 @@ def base_weights(components: Mapping[str, nn.Module]) -> str:
     digest = hashlib.sha256()
     for _, module in sorted(components.items()):
         for weight in module.state_dict().values():
-            digest.update(weight.contiguous().view(torch.uint8).numpy().data)
+            digest.update(weight.numpy().tobytes())
     return digest.hexdigest()
 
 
