@@ -180,7 +180,7 @@ class Schedule:
         if any(ticket.deaths for ticket in self._in_flight.values()):
             return None
         if self._suspects:
-            return None if self._in_flight else self._suspects.pop(0)
+            return self._suspects.pop(0)  # nobody else has been let in since the death
         for caller, line in self._lines.items():
             size = self._size(line[0])
             everyone = self._batches(self._in_flight.values()) + size

@@ -50,15 +50,15 @@ specs = st.builds(
     lambda size, prompt, **fields: replace(
         PLAIN, width=size[0], height=size[1], prompt=prompt, **fields
     ),
-    size=st.sampled_from(SIZES),
-    prompt=st.sampled_from(["fine"] * 6 + list(FAULTS)),
-    num_inference_steps=st.integers(1, 5),
+    size=st.sampled_from(SIZES[:1] * 4 + SIZES),
+    prompt=st.sampled_from(["fine"] * 40 + list(FAULTS)),
+    num_inference_steps=st.sampled_from([1, 2, 5, 12]),
     guidance_scale=st.sampled_from([1.0, 5.0]),
-    exact=st.booleans(),
+    exact=st.sampled_from([False] * 9 + [True]),
 )
 limits = st.builds(
     lambda small, large: RowLimits(((64, max(small, large)), (256, large))),
-    small=st.integers(2, 9),
+    small=st.integers(2, 12),
     large=st.integers(1, 6),
 )
 
@@ -84,14 +84,14 @@ class DeadlyRenderer(FakeRenderer):
 class RenderProcessInHand:
     """Both halves; `turn` is what happens between two steps."""
 
-    def __init__(self, row_limits: RowLimits, max_queue: int = 12) -> None:
+    def __init__(self, row_limits: RowLimits, max_queue: int = 16) -> None:
         self.limits = row_limits
         self.orders = Orders(max_queue=max_queue)
         self.now = 0.0
         self.too_large: list[list[RenderSpec]] = []
         self.answered: Counter[int] = Counter()
         self.waited: Counter[int] = Counter()  # turns since the last step, of those in flight
-        self.most_in_flight = 0
+        self.most_of_a_caller = 0  # in flight at a time
         self.start()
 
     def start(self) -> None:
@@ -139,7 +139,8 @@ class RenderProcessInHand:
 
     def note_waiting(self, moved: Sequence[int]) -> None:
         in_flight = self.turns._in_flight
-        self.most_in_flight = max(self.most_in_flight, len(in_flight) + len(moved))
+        shares = Counter(flight.order.share for flight in in_flight.values())
+        self.most_of_a_caller = max(self.most_of_a_caller, *shares.values(), 1)
         for number in in_flight:
             self.waited[number] = 0 if number in moved else self.waited[number] + 1
         for step in self.renderer.steps:
@@ -178,9 +179,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.kills = 0
 
     @rule(
-        wanted=st.lists(specs, min_size=1, max_size=4),
+        wanted=st.lists(specs, min_size=1, max_size=6),
         caller=st.sampled_from(CALLERS),
-        deadline_s=st.sampled_from([5.0, 50.0, 5_000.0]),
+        deadline_s=st.sampled_from([10.0, 50.0, 5_000.0, 5_000.0]),
     )
     def submit(self, wanted: list[RenderSpec], caller: str, deadline_s: float) -> None:
         self.seed += len(wanted)
@@ -193,7 +194,7 @@ class AnyOrder(RuleBasedStateMachine):
         else:
             self.asked |= dict(zip(futures, wanted, strict=True))
 
-    @rule(turns=st.integers(1, 6))
+    @rule(turns=st.integers(1, 4))
     def turn(self, turns: int) -> None:
         for _ in range(turns):
             self.engine.turn()
@@ -205,17 +206,19 @@ class AnyOrder(RuleBasedStateMachine):
         for verdict in self.engine.orders.cancel(futures):
             verdict.tell()
 
-    @rule(seconds=st.integers(1, 40))
+    @rule(seconds=st.sampled_from([1, 2, 3, 40]))
     def time_passes(self, seconds: int) -> None:
         self.engine.now += seconds
         for verdict in self.engine.orders.expire(self.engine.now):
             verdict.tell()
 
+    @precondition(lambda self: self.seed % 8 == 0)  # not so often that little else happens
     @rule()
     def killed_from_outside(self) -> None:
         self.kills += 1
         self.engine.die()
 
+    @precondition(lambda self: self.seed % 16 == 15)
     @rule()
     def stop(self) -> None:
         for verdict in self.engine.orders.close(lambda: Draining("shutting down", 1.0)):
@@ -230,8 +233,10 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nobody_starves(self) -> None:
         if hasattr(self, "engine"):
+            # A caller leads every third turn, there one of s shapes, there one of m pictures, and
+            # s + m is at most one more than he has in flight (with those that have just left).
             longest = max(self.engine.waited.values(), default=0)
-            assert longest <= self.engine.most_in_flight**2
+            assert longest <= len(CALLERS) * ((self.engine.most_of_a_caller + 2) / 2) ** 2
 
     def teardown(self) -> None:
         if not hasattr(self, "engine"):
