@@ -41,16 +41,22 @@ class Probe:
     def cuda_row_limits(self, device: torch.device, max_px: int) -> RowLimits:
         """max_px: the side of the largest square that may be asked for."""
         native_px = self.family.native_px
-        self.try_out(native_px, RowLimits.GUIDED_ROWS)  # the first call of all is slower
+        self._survives(device, native_px, RowLimits.GUIDED_ROWS)  # the first call of all is slower
         limits = [
             (px**2, most_rows(partial(self._survives, device, px))) for px in (native_px, max_px)
         ]
         torch.cuda.empty_cache()
         return RowLimits(tuple(limits))
 
+    def try_out(self, px: int, rows: int) -> float:
+        """One call of the denoiser, whose seconds are returned, and one of the decoder.
+
+        Raises MemoryError.
+        """
+        return fitting(partial(self._render, px, rows))
+
     @torch.inference_mode()
-    def try_out(self, px: int, rows: int) -> None:
-        """One call of the denoiser and one of the decoder. Raises MemoryError."""
+    def _render(self, px: int, rows: int) -> float:
         self.bank.select([self.adapters])
         encoded = self.family.encode("")
         condition = self.family.condition([encoded] * rows, px, px, guidance_scale=1.0)
@@ -58,20 +64,27 @@ class Probe:
         latents = condition.embeddings.new_zeros(shape).expand(rows, -1, -1, -1)
         timesteps = torch.ones(rows, device=latents.device)
         self.bank.select([self.adapters] * rows)
-        fitting(lambda: self.family.denoise(latents, timesteps, [condition]))
-        fitting(lambda: self.family.decode(latents[:1]))
+        _wait_for(latents.device)
+        began_at = time.perf_counter()
+        self.family.denoise(latents, timesteps, [condition])
+        _wait_for(latents.device)
+        step_s = time.perf_counter() - began_at
+        self.family.decode(latents[:1])
+        return step_s
 
     def _survives(self, device: torch.device, px: int, rows: int) -> bool:
         torch.cuda.empty_cache()
-        began_at = time.perf_counter()
         try:
-            self.try_out(px, rows)
+            step_s = self.try_out(px, rows)
         except MemoryError:
             return False
-        torch.cuda.synchronize(device)
-        took_s = time.perf_counter() - began_at
         free, total = torch.cuda.mem_get_info(device)  # torch still holds the most it has used
-        return took_s <= LONGEST_STEP_S and free >= FREE_SHARE * total
+        return step_s <= LONGEST_STEP_S and free >= FREE_SHARE * total
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def most_rows(survives: Callable[[int], bool]) -> int:
