@@ -31,17 +31,18 @@ MIXED = Goal("ratio", ">=", 4)
 
 def measure(options: Options) -> Iterator[Comparison]:
     device: Literal["cpu", "cuda"] = "cpu" if options.smoke else "cuda"
-    with random_stage(TINY_SD if options.smoke else SD15, device) as stage:
+    steps = 2 if options.smoke else 20
+    with random_stage(TINY_SD if options.smoke else SD15, device) as native:
+        stage = replace(native, num_inference_steps=steps)
         with imagegen_server(stage) as ours:
             yield warm("SD 1.5 shape", stage, ours, options.pairs, WARM)
             with naive_server(stage) as naive:
                 yield mixed.compare(stage, naive, ours, options.pairs, MIXED)
         yield tax.compare("SD 1.5 shape", stage, options.pairs, guidance_scale=4.0)
-    with (
-        random_stage(TINY_SDXL if options.smoke else SDXL, device) as stage,
-        imagegen_server(stage) as ours,
-    ):
-        yield warm("SDXL shape", stage, ours, options.pairs, SDXL_WARM)
+    with random_stage(TINY_SDXL if options.smoke else SDXL, device) as native:
+        stage = replace(native, num_inference_steps=steps)
+        with imagegen_server(stage) as ours:
+            yield warm("SDXL shape", stage, ours, options.pairs, SDXL_WARM)
 
 
 def warm(what: str, stage: Stage, ours: Server, pairs: int, goal: Goal) -> Comparison:
