@@ -11,6 +11,9 @@ Both are optional. Where one is missing or changes a pixel, `fast_encoder` is No
 Each encoder's files of hard pictures are decoded by Pillow, once a process. Decoding every picture
 (5 ms with ISA-L, 12 ms with Pillow) would cost more than encoding it and tell little more: no file
 depends on an earlier one, and fpng, asked for speed, uses the one table that it was built with.
+
+Whoever asks encodes, on a thread of his own. ISA-L and Pillow let other threads run meanwhile; fpng
+does not, for less than the 5 ms after which Python would switch (a picture of 2048²: 13 ms).
 """
 
 from __future__ import annotations
