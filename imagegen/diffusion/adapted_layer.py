@@ -58,7 +58,7 @@ class AdaptedLayer:
         start = 0
         for part, weight in parts:
             ranks = slice(start, start := start + part.rank)
-            down[0, ranks].copy_(part.down.flatten(1))
+            down[0, ranks].copy_(_tap_by_tap(part.down).flatten(1))
             up[0, :, ranks].copy_(part.up.float() * (part.strength * weight))
 
     def _split(self, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,18 +97,31 @@ class AdaptedLayer:
             return output
         height, width = output.shape[2:]
         down, up, scale = self._gathered(height * width)
-        kernels = down.view(*down.shape[:2], *self._inputs)
-        low = torch.cat([  # each row its own kernel: a grouped convolution takes twice as long
-            F.conv2d(
-                inputs[0][row : row + 1], kernels[row], None,
-                module.stride, module.padding, module.dilation,
-            )
-            for row in range(output.shape[0])
-        ])  # fmt: skip
+        low = self._convolve(module, inputs[0], down).flatten(2)  # [rows, rank, height · width]
         if scale is not None:
-            low.mul_(scale[..., None])
-        changed = torch.baddbmm(_as_tokens(output), _as_tokens(low), up.mT)
-        return changed.view(-1, height, width, self._outputs).permute(0, 3, 1, 2)
+            low.mul_(scale)
+        tokens = _as_tokens(output).baddbmm_(low.mT, up.mT)
+        return tokens.view(-1, height, width, self._outputs).permute(0, 3, 1, 2)
+
+    def _convolve(self, module: nn.Conv2d, image: Tensor, down: Tensor) -> Tensor:
+        """Each row's image with its own small kernels, [rows, rank, height, width].
+
+        One product a tap of the kernel, all in one call for all rows, and the sum of the taps, each
+        shifted to its place: grouped or one by one, convolutions to so few channels are slower.
+        """
+        rows, channels, height, width = image.shape
+        assert not isinstance(module.padding, str), "diffusers' layers say it in numbers"
+        (tall, wide), (above, left) = module.kernel_size, module.padding
+        # [rows, rank · kernel · kernel, height · width]
+        taps = torch.bmm(down.view(rows, -1, channels), _as_tokens(image).mT)
+        size = height + 2 * above - tall + 1, width + 2 * left - wide + 1
+        low = F.fold(taps, size, (tall, wide), padding=(tall - 1 - above, wide - 1 - left))
+        return low[:, :, :: module.stride[0], :: module.stride[1]]
+
+
+def _tap_by_tap(down: Tensor) -> Tensor:
+    """[rank, in, kernel, kernel] to [rank, kernel, kernel, in], turned by half: for F.fold."""
+    return down if down.dim() == 2 else down.flip(2, 3).permute(0, 2, 3, 1)
 
 
 def _as_tokens(image: Tensor) -> Tensor:
