@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pillow")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "pillow", "fpng", "isal")
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,11 @@ def _capabilities(catalog: PresetCatalog, model: ModelInfo | None) -> dict[str, 
     if model is not None:
         sizes = built_in_formats(model.native_px)
         formats = {name: {"width": size[0], "height": size[1]} for name, size in sizes.items()}
+    known = None if model is None else asdict(model)
+    if known is not None:
+        del known["row_limits"]  # how much fits in a step is the engine's affair
     return {
-        "model": None if model is None else asdict(model),
+        "model": known,
         "brands": [preset.id for preset in catalog],
         "formats": formats,
         "schedulers": None if model is None else list(model.schedulers),

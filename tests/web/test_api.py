@@ -141,6 +141,7 @@ def test_capabilities(client: FlaskClient) -> None:
     capabilities = client.get("/capabilities").get_json()
     assert capabilities["brands"] == ["aurora", "pop"]
     assert capabilities["model"]["native_px"] == 256
+    assert "row_limits" not in capabilities["model"]
     assert capabilities["formats"]["square"] == {"width": 256, "height": 256}
     assert "ddim" in capabilities["schedulers"]
     assert capabilities["output_formats"] == ["png", "jpeg", "webp"]

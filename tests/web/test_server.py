@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import shutil
 import signal
 import socket
 import time
@@ -131,7 +132,7 @@ def test_a_store_that_cannot_be_reached_is_a_503(serve: Serve, tmp_path: Path) -
     server = serve()
     server.wait_until("/readyz")
     output = tmp_path / "output"
-    output.rmdir()
+    shutil.rmtree(output)
     output.symlink_to("/proc")  # not even root can write there
     status, headers, answer = server.ask("POST", "/generate", BODY)
     assert (status, json.loads(answer)["code"]) == (503, "storage_unavailable")
