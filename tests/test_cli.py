@@ -14,7 +14,13 @@ import pytest
 
 from imagegen import cli
 from imagegen.batch.manifest import ManifestRow
-from imagegen.commands.progress import BatchProgress, StepProgress, printable
+from imagegen.commands.progress import (
+    BatchProgress,
+    RenderProgress,
+    StepProgress,
+    printable,
+)
+from imagegen.engine.process import Progress
 from imagegen.errors import StorageUnavailable
 from imagegen.generation import GenerationRequest
 
@@ -233,6 +239,16 @@ def test_a_terminal_sees_a_bar_and_failures_only():
     progress.row(ManifestRow(3, "failed", "k", request, error="\x1b[31mred\nline"))
     assert "2/4 · 1 without pictures · 0:00 left" in err.getvalue()
     assert out.getvalue() == "line 3: failed: �[31mred�line\n"
+    progress.close()
+    assert err.getvalue().endswith("\r\x1b[K")
+
+
+def test_the_steps_of_a_request_fill_one_bar():
+    err = Terminal()
+    progress = RenderProgress(2, err)
+    progress.hear(Progress(0, 1, 4, None))
+    progress.hear(Progress(1, 3, 4, 61.2))
+    assert err.getvalue().endswith("4/8 steps · 1:01 left")
     progress.close()
     assert err.getvalue().endswith("\r\x1b[K")
 

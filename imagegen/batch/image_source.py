@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from imagegen.batch.rows import near
+from imagegen.engine.process import OnEvent
 from imagegen.errors import UnknownBrand
 from imagegen.generation import (
     GeneratedImage,
@@ -73,12 +74,18 @@ class ImageSource(Protocol):
 class LocalImages:
     """Pictures rendered by this process's own engine."""
 
-    def __init__(self, service: ImageService) -> None:
+    def __init__(self, service: ImageService, on_event: OnEvent | None = None) -> None:
+        """on_event: hears of every step, on the engine's thread."""
         self._service = service
+        self._on_event = on_event
 
     def generate(self, request: GenerationRequest, wanted: Callable[[], bool]) -> Delivery:
         data: dict[GeneratedImage, bytes] = {}
         generation = self._service.generate(
-            request, caller="command line", wanted=wanted, on_image=data.__setitem__
+            request,
+            caller="command line",
+            wanted=wanted,
+            on_image=data.__setitem__,
+            on_event=self._on_event,
         )
         return Delivery(generation, tuple(data[image] for image in generation.images))

@@ -7,6 +7,7 @@ import time
 from typing import Any, TextIO
 
 from imagegen.batch.manifest import ManifestRow, as_json
+from imagegen.engine.process import Preview, Progress
 
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24
@@ -75,9 +76,7 @@ class BatchProgress:
     def _draw(self) -> None:
         if not self._has_bar:
             return
-        share = self._ended / max(1, self._total)
-        filled = round(share * _BAR_WIDTH)
-        bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
+        bar = _bar(self._ended / max(1, self._total))
         failures = f" · {self._without} without pictures" if self._without else ""
         self._err.write(f"{_CLEAR_LINE}{bar} {self._ended}/{self._total}{failures}{self._left()}")
         self._err.flush()
@@ -87,8 +86,43 @@ class BatchProgress:
             return ""
         spent_s = time.monotonic() - self._started
         left_s = round(spent_s / self._ended * (self._total - self._ended))
-        minutes, seconds = divmod(left_s, 60)
-        return f" · {minutes}:{seconds:02d} left"
+        return f" · {_clock(left_s)} left"
+
+
+def _bar(share: float) -> str:
+    filled = round(share * _BAR_WIDTH)
+    return "█" * filled + "░" * (_BAR_WIDTH - filled)
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+class RenderProgress:
+    """Tells of one request's steps: a bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, num_images: int, err: TextIO) -> None:
+        self._err = err
+        self._done = [0] * num_images
+        self._eta_s: list[float | None] = [None] * num_images
+
+    def hear(self, event: Progress | Preview) -> None:
+        """For `on_event`: called on the engine's thread."""
+        if not isinstance(event, Progress) or not self._err.isatty():
+            return
+        self._done[event.index], self._eta_s[event.index] = event.step, event.eta_s
+        steps = len(self._done) * event.of
+        known = [eta_s for eta_s in self._eta_s if eta_s is not None]
+        left = f" · {_clock(round(max(known)))} left" if known else ""
+        done = sum(self._done)
+        self._err.write(f"{_CLEAR_LINE}{_bar(done / steps)} {done}/{steps} steps{left}")
+        self._err.flush()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._err.isatty():
+            self._err.write(_CLEAR_LINE)
+            self._err.flush()
 
 
 class StepProgress:

@@ -7,7 +7,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from imagegen.batch.rows import split_values
 from imagegen.batch.run import Batch, Outcome, checked, file_names, invalid, pending
 from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import build
-from imagegen.commands.progress import BatchProgress, printable
+from imagegen.commands.progress import BatchProgress, RenderProgress, printable
+from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest, InvalidScript
 from imagegen.generation import GenerationRequest
 from imagegen.logs import configure_logs
@@ -38,10 +39,11 @@ OpenSource = Callable[[], AbstractContextManager[ImageSource]]
 def generate(arguments: Namespace) -> int:
     """One request; its pictures land in a folder."""
     request = _request(arguments)
-    check, opened = _pictures_from(arguments.url)
+    progress = RenderProgress(request.num_images, sys.stderr)
+    check, opened = _pictures_from(arguments.url, progress.hear)
     check(request)
     arguments.output.mkdir(parents=True, exist_ok=True)  # before minutes of rendering for nothing
-    with opened() as source:
+    with opened() as source, closing(progress):
         delivery = source.generate(request, lambda: True)
     names = _save(arguments.output, request, delivery)
     if arguments.json:
@@ -100,24 +102,26 @@ def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[
     return [str(path) for path in paths]
 
 
-def _pictures_from(url: str | None) -> tuple[RequestCheck, OpenSource]:
+def _pictures_from(
+    url: str | None, on_event: OnEvent | None = None
+) -> tuple[RequestCheck, OpenSource]:
     """How requests are checked, and the source to enter once there is something to render."""
     if url is not None:
         remote = RemoteImages.connect(url)
         return remote.check, lambda: nullcontext(remote)
     settings = Settings.from_environment().model_copy(update={"deadline_s": _LONGEST_REQUEST_S})
     catalog = PresetCatalog.load(Path(settings.presets))
-    return checks_of(catalog), lambda: _rendering_here(settings)
+    return checks_of(catalog), lambda: _rendering_here(settings, on_event)
 
 
 @contextmanager
-def _rendering_here(settings: Settings) -> Iterator[ImageSource]:
+def _rendering_here(settings: Settings, on_event: OnEvent | None) -> Iterator[ImageSource]:
     configure_logs(settings.log_format)
     application = build(settings)
     application.start()
     try:
         application.engine.wait_ready(_LOAD_S)
-        yield LocalImages(application.service)
+        yield LocalImages(application.service, on_event)
     finally:
         application.stop()
 
