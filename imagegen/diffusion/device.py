@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from torch import Tensor
 from imagegen.errors import InvalidSettings
 
 T = TypeVar("T")
+
+# torch has no exception of its own for it: "DefaultCPUAllocator: can't allocate memory: …"
+_CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory")
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,8 +47,14 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True)
 
 
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all that it was told; an error of that work is raised here."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
 def fitting(call: Callable[[], T]) -> T:
-    """Calls; turns running out of device memory into MemoryError.
+    """Calls; turns running out of memory, the device's or the CPU's, into MemoryError.
 
     Raised after the `except` ends: its traceback would hold the tensors that filled the device.
     """
@@ -52,5 +62,9 @@ def fitting(call: Callable[[], T]) -> T:
         return call()
     except torch.OutOfMemoryError as error:
         reason = str(error)
+    except RuntimeError as error:
+        reason = str(error)
+        if not _CPU_IS_FULL.search(reason):
+            raise
     torch.cuda.empty_cache()
     raise MemoryError(reason)

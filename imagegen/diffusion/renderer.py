@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send
+from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send, wait_for
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
@@ -130,6 +130,11 @@ class DiffusersRenderer:
 
         The noise comes from a CPU generator, as a CPU and a GPU then draw the same picture.
         """
+        picture = fitting(partial(self._begin, spec))
+        wait_for(self._device)
+        return picture
+
+    def _begin(self, spec: RenderSpec) -> PictureInFlight:
         family = self._family
         if spec.width % family.px_per_latent or spec.height % family.px_per_latent:
             raise RenderFailed(
@@ -163,29 +168,34 @@ class DiffusersRenderer:
     def step(self, pictures: Sequence[PictureInFlight]) -> None:
         """One denoiser call for all: a row a picture, two under guidance. All or none move on.
 
-        Nothing here waits for the device: its next step can be prepared while it works.
+        Waits for the device: the step's time and errors are its own pictures' and no one else's.
         """
+        moved = fitting(partial(self._moved, pictures))
+        wait_for(self._device)
+        for each, beyond in zip(pictures, moved, strict=True):
+            vars(each).update(vars(beyond))
+
+    def _moved(self, pictures: Sequence[PictureInFlight]) -> list[PictureInFlight]:
+        """Where the pictures are after the step; they themselves stay where they were."""
         rows = [each.row_count for each in pictures]
         now = [each.rule.timesteps[each.step_index].float() for each in pictures]
         timesteps = torch.stack(now).repeat_interleave(torch.tensor(rows))
         self._bank.select([each.spec.adapters for each in pictures for _ in range(each.row_count)])
         seen = [each.rule.model_input(each.latents, each.step_index) for each in pictures]
-        prediction = fitting(
-            lambda: self._family.denoise(
-                torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)]),
-                send(timesteps, self._device),
-                [each.condition for each in pictures],
-            )
+        prediction = self._family.denoise(
+            torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)]),
+            send(timesteps, self._device),
+            [each.condition for each in pictures],
         )
-        for each, x, own in zip(pictures, seen, torch.split(prediction, rows), strict=True):
-            _advance(each, x, own)
+        predictions = torch.split(prediction, rows)
+        return [_beyond(*each) for each in zip(pictures, seen, predictions, strict=True)]
 
     @torch.inference_mode()
     def finish(self, pictures: Sequence[PictureInFlight]) -> list[Picture]:
         """Decodes one by one, so that no picture depends on its company; fetches all at once."""
-        decoded = [fitting(partial(self._decode, each)) for each in pictures]
+        decoded = fitting(lambda: unseal([self._decode(each) for each in pictures]))
         finished = []
-        for each, pixels in zip(pictures, unseal(decoded), strict=True):
+        for each, pixels in zip(pictures, decoded, strict=True):
             if pixels is None:
                 raise RenderFailed(
                     f"seed {each.spec.seed} of {each.spec.brand} came out with values that are"
@@ -200,6 +210,9 @@ class DiffusersRenderer:
     @torch.inference_mode()
     def preview(self, picture: PictureInFlight) -> Picture:
         """What the picture is heading for, at one pixel per latent."""
+        return fitting(partial(self._look, picture))
+
+    def _look(self, picture: PictureInFlight) -> Picture:
         if picture.last_seen is None:
             foreseen = picture.latents / picture.rule.init_noise_sigma
         else:
@@ -207,14 +220,19 @@ class DiffusersRenderer:
         return look(foreseen[0], self._family.preview_map)
 
 
-def _advance(picture: PictureInFlight, seen: Tensor, prediction: Tensor) -> None:
+def _beyond(picture: PictureInFlight, seen: Tensor, prediction: Tensor) -> PictureInFlight:
+    """The picture one step on, as a copy: schedulers and generators change as they are used."""
     if picture.row_count == 2:
         prediction = guide(prediction[:1], prediction[1:], picture.spec.guidance_scale)
-    picture.latents = picture.rule.next_latents(
-        prediction, picture.step_index, picture.latents, picture.generator
+    rule, generator = picture.rule.copy(), picture.generator.clone_state()
+    return replace(
+        picture,
+        rule=rule,
+        generator=generator,
+        latents=rule.next_latents(prediction, picture.step_index, picture.latents, generator),
+        last_seen=(seen, prediction),
+        step_index=picture.step_index + 1,
     )
-    picture.last_seen = seen, prediction
-    picture.step_index += 1
 
 
 def guide(negative: Tensor, prompted: Tensor, guidance_scale: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import warnings
@@ -95,6 +96,15 @@ class StepRule:
         self._takes_generator = "generator" in inspect.signature(row.cls.step).parameters
         self.timesteps: torch.Tensor = self._scheduler.timesteps
         self.init_noise_sigma = float(self._scheduler.init_noise_sigma)
+
+    def copy(self) -> StepRule:
+        """Where this one stands; a step of either leaves the other there."""
+        twin, scheduler = copy.copy(self), copy.copy(self._scheduler)
+        for name, value in vars(scheduler).items():
+            if isinstance(value, list):  # multistep schedulers write into those they keep
+                setattr(scheduler, name, list(value))
+        vars(twin).update(_scheduler=scheduler)
+        return twin
 
     def model_input(self, latents: torch.Tensor, step_index: int) -> torch.Tensor:
         """What the denoiser sees of `latents`: the noise scale it was trained with."""

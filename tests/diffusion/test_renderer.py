@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import TEXT_TARGETS, draw, make_spec, use
 
+from imagegen.diffusion.device import fitting
 from imagegen.diffusion.pixels import look
 from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.errors import InvalidSettings, RenderFailed
@@ -124,6 +126,91 @@ def test_out_of_memory_leaves_the_picture_as_it_was(model_folder: Callable[..., 
         renderer.step([picture])
     undisturbed = draw(renderer, make_spec(scheduler=Scheduler.EULER_A))
     assert renderer.finish([picture])[0].pixels == undisturbed[0]
+
+
+@pytest.mark.parametrize("scheduler", Scheduler)
+def test_out_of_memory_in_the_last_pictures_step_moves_nobody(
+    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch, scheduler: Scheduler
+) -> None:
+    """Multistep schedulers and generators have moved on by then: in copies that are dropped."""
+    specs = [make_spec(scheduler=scheduler, num_inference_steps=4, seed=seed) for seed in (1, 2)]
+    pictures = [renderer.begin(spec) for spec in specs]
+    for _ in range(2):
+        renderer.step(pictures)
+    move, moves = type(pictures[0].rule).next_latents, []
+
+    def move_and_overflow(*values: Any) -> torch.Tensor:
+        moves.append(move(*values))
+        if len(moves) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return moves[-1]
+
+    monkeypatch.setattr(type(pictures[0].rule), "next_latents", move_and_overflow)
+    with pytest.raises(MemoryError):
+        renderer.step(pictures)
+    monkeypatch.undo()
+    assert len(moves) == 2
+    assert [picture.step_index for picture in pictures] == [2, 2]
+    for _ in range(2):
+        renderer.step(pictures)
+    drawn = [picture.pixels for picture in renderer.finish(pictures)]
+    assert drawn == draw(renderer, *specs)
+
+
+@pytest.mark.parametrize(
+    ("part", "call"),
+    [
+        ("decoder", lambda renderer, picture: renderer.finish([picture])),
+        ("text_encoder", lambda renderer, _: renderer.begin(make_spec())),
+    ],
+)
+def test_memory_that_runs_out_elsewhere_is_told_as_such(
+    model_folder: Callable[..., Path], part: str, call: Callable[..., object]
+) -> None:
+    renderer, _ = load(model_folder())
+    picture = renderer.begin(make_spec(prompt="another"))
+    family = renderer._family
+    parts = {"decoder": family.vae.decoder, "text_encoder": family.components["text_encoder"]}
+    parts[part].register_forward_pre_hook(lambda *_: torch.empty(1 << 50))  # no CPU has as much
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        call(renderer, picture)
+
+
+def test_a_look_and_the_first_noise_may_run_out_of_memory_too(
+    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    picture = renderer.begin(make_spec())
+    monkeypatch.setattr("imagegen.diffusion.renderer.look", overflow)
+    monkeypatch.setattr("imagegen.diffusion.renderer.send", overflow)
+    monkeypatch.setattr("imagegen.diffusion.renderer.unseal", overflow)
+    for call in (
+        lambda: renderer.preview(picture),
+        lambda: renderer.begin(make_spec()),
+        lambda: renderer.step([picture]),
+        lambda: renderer.finish([picture]),
+    ):
+        with pytest.raises(MemoryError, match="CUDA out of memory"):
+            call()
+
+
+def test_other_errors_of_torch_are_not_memory() -> None:
+    with pytest.raises(RuntimeError, match="shape"):
+        fitting(lambda: torch.zeros(2).view(3))
+
+
+def test_begin_and_step_wait_for_the_device(
+    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the time and the errors of a step would be those of whoever comes next."""
+    waits: list[torch.device] = []
+    monkeypatch.setattr("imagegen.diffusion.renderer.wait_for", waits.append)
+    picture = renderer.begin(make_spec())
+    assert len(waits) == 1
+    renderer.step([picture])
+    assert len(waits) == 2
 
 
 def test_an_adapter_unknown_at_the_start_is_refused_by_name(
