@@ -26,6 +26,7 @@ class Flight(Generic[D]):
     picture: D
     began_at: float
     gpu_s: float = 0.0  # its share of the renderer's time, also of calls that failed
+    moved_at: float = 0.0  # when its last step ended: it arrived then if it has arrived
     previewed_at: float | None = None
 
     @property
@@ -39,10 +40,6 @@ class Flight(Generic[D]):
     @property
     def rows(self) -> int:
         return self.order.spec.rows
-
-    @property
-    def pixels(self) -> int:
-        return self.order.spec.width * self.order.spec.height
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,16 @@ class Calls(Generic[D]):
         self,
         call: Callable[[list[D]], R],
         flights: Sequence[Flight[D]],
-        weigh: Callable[[Flight[D]], int],
         *,
         again: bool = False,
     ) -> Outcome[D, R]:
-        """Calls for all together; each pays for his part of the time, as `weigh` says.
+        """Calls for all together; each pays for his rows' part of the time.
 
         Out of memory: once more with half of the rows, and so on; the others wait for the next
         turn. One picture's own failure: each alone. So only what fails alone fails.
         """
         try:
-            return Outcome([self._call(call, flights, weigh)])
+            return Outcome([self._call(call, flights)])
         except MemoryError as error:
             retries, text, own_fault = [_half(flights)], sentence(error), again
         except ImagegenError as error:
@@ -94,27 +90,22 @@ class Calls(Generic[D]):
         # The except clause is left first: its traceback keeps the tensors of the failed call alive.
         if len(flights) == 1 and own_fault:
             return Outcome(failed=[(flights[0], text)])
-        parts = [self.for_all(call, retry, weigh, again=True) for retry in retries]
+        parts = [self.for_all(call, retry, again=True) for retry in retries]
         return Outcome(
             [group for part in parts for group in part.groups],
             [failure for part in parts for failure in part.failed],
         )
 
-    def _call(
-        self,
-        call: Callable[[list[D]], R],
-        flights: Sequence[Flight[D]],
-        weigh: Callable[[Flight[D]], int],
-    ) -> Group[D, R]:
+    def _call(self, call: Callable[[list[D]], R], flights: Sequence[Flight[D]]) -> Group[D, R]:
         began_at = time.perf_counter()
         pictures = [flight.picture for flight in flights]
         try:
             result = self._guard([flight.number for flight in flights], lambda: call(pictures))
         finally:
             seconds = time.perf_counter() - began_at
-            whole = sum(map(weigh, flights))
+            whole = sum(flight.rows for flight in flights)
             for flight in flights:
-                flight.gpu_s += seconds * weigh(flight) / whole
+                flight.gpu_s += seconds * flight.rows / whole
         return Group(flights, result, seconds)
 
     def _guard(self, numbers: Sequence[int], call: Callable[[], R]) -> R:

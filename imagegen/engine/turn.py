@@ -59,6 +59,7 @@ class Turns(Generic[D]):
         try:
             self._admit()
             self._step()
+            self._report()  # decoding may take long
             self._retire()
         finally:
             self._report()
@@ -76,20 +77,24 @@ class Turns(Generic[D]):
         if not travelling:
             return
         chosen = [self._in_flight[number] for number in self._lineup.choose(travelling)]
-        outcome = self._calls.for_all(self._move, chosen, attrgetter("rows"))
+        outcome = self._calls.for_all(self._move, chosen)
         self._fail(outcome)
         moved = [flight for group in outcome.groups for flight in group.flights]
         if moved:
             seconds = sum(group.seconds for group in outcome.groups)
             self._news.append(_stepped(moved, seconds))
+        moved_at = time.perf_counter()
         for flight in moved:
+            flight.moved_at = moved_at
             self._preview_if_due(flight)
 
     def _retire(self) -> None:
+        """One picture at most: decoding many at a time would keep everybody else waiting."""
         arrived = [flight for flight in self._in_flight.values() if flight.arrived]
         if not arrived:
             return
-        outcome = self._calls.for_all(self._renderer.finish, arrived, attrgetter("pixels"))
+        first = min(arrived, key=attrgetter("moved_at"))
+        outcome = self._calls.for_all(self._renderer.finish, [first])
         self._fail(outcome)
         for group in outcome.groups:
             for flight, finished in zip(group.flights, group.result, strict=True):

@@ -141,7 +141,7 @@ class RenderProcessInHand:
         in_flight = self.turns._in_flight
         shares = Counter(flight.order.share for flight in in_flight.values())
         self.most_of_a_caller = max(self.most_of_a_caller, *shares.values(), 1)
-        for number in in_flight:
+        for number in [number for number, flight in in_flight.items() if not flight.arrived]:
             self.waited[number] = 0 if number in moved else self.waited[number] + 1
         for step in self.renderer.steps:
             rows = sum(spec.rows for spec in step)

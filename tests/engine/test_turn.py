@@ -87,7 +87,7 @@ def test_one_picture_from_admission_to_report(make_spec):
     assert kinds == [
         *(Heartbeat, Heartbeat, Stepped),  # begin, step
         *(Heartbeat, Stepped),
-        *(Heartbeat, Heartbeat, Stepped, Done),  # step, finish
+        *(Heartbeat, Stepped, Heartbeat, Done),  # step, finish: which may take long
     ]
     steps = [message.moves for message in bench.said if isinstance(message, Stepped)]
     assert steps == [(Move(0, step, 3),) for step in (1, 2, 3)]
@@ -106,6 +106,29 @@ def test_pictures_join_and_leave_between_steps(make_spec):
     assert bench.renderer.steps[0] == [0]
     assert sorted(bench.renderer.steps[1]) == [0, 1]
     assert bench.numbers(Done) == [1, 0]
+
+
+def test_pictures_that_arrive_together_are_decoded_one_a_turn_while_others_move(make_spec):
+    long = make_spec(seed=9, num_inference_steps=9)
+    bench = Bench(make_spec(seed=0), make_spec(seed=1), make_spec(seed=2), long)
+    for _ in range(3):
+        bench.turns.turn()
+    bench.put(4, make_spec(seed=4, num_inference_steps=1))  # arrives before 1 and 2 are decoded
+    at = len(bench.said)
+    for _ in range(3):
+        bench.turns.turn()
+    told = [message for message in bench.said[at:] if not isinstance(message, Stepped)]
+    calls = [message.numbers for message in told if isinstance(message, Heartbeat)]
+    assert calls == [(4,), (3, 4), (1,), (3,), (2,), (3,), (4,)]
+    assert bench.numbers(Done) == [0, 1, 2, 4]
+
+
+def test_of_those_that_have_arrived_the_first_is_decoded_first(make_spec):
+    bench = Bench(*(make_spec(seed=seed, num_inference_steps=2) for seed in range(3)))
+    bench.put(3, make_spec(seed=3, num_inference_steps=1))
+    bench.put(4, make_spec(seed=4, num_inference_steps=1))
+    bench.run()
+    assert bench.numbers(Done) == [3, 4, 0, 1, 2]
 
 
 def test_exact_pictures_and_other_sizes_take_turns(make_spec):
