@@ -138,8 +138,9 @@ class Keeper:
             self.child = None
         with self._desk.lock:
             health = self._desk.health
-            health.died(how, time.monotonic())
-            verdicts = self._desk.orders.lost() + self._desk.close_if_failed()
+            verdicts = self._desk.orders.lost()
+            health.died(how, time.monotonic(), by_guilty_picture=bool(verdicts))
+            verdicts += self._desk.close_if_failed()
             phase, error = health.phase, health.error
             self._desk.lock.notify_all()
         logger.error("model: the render process is gone (%s); %s", error, phase)

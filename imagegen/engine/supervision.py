@@ -20,7 +20,7 @@ STOPPED, STARTING, READY = "stopped", "starting", "ready"
 RESTARTING, FAILED, DRAINING = "restarting", "failed", "draining"
 
 LOADS_TO_FAIL = 3  # in a row, none of which became ready
-DEATHS_TO_FAIL = 10  # in a row, without one finished picture between them
+DEATHS_TO_FAIL = 10  # in a row, without a picture finished or found guilty between them
 LONGEST_BACKOFF_S = 30.0
 
 
@@ -76,13 +76,16 @@ class Supervision:
                 self._deaths_in_a_row = 0
         return []
 
-    def died(self, how: str, now: float) -> None:
-        """Decides between another start, later each time, and giving up."""
+    def died(self, how: str, now: float, *, by_guilty_picture: bool = False) -> None:
+        """Decides between another start, later each time, and giving up.
+
+        A picture that was found guilty is out: what it did says nothing about this instance.
+        """
         if self.phase == FAILED:
             return
         reason = self._last_words or how
         self.deaths += 1
-        self._deaths_in_a_row += 1
+        self._deaths_in_a_row = 0 if by_guilty_picture else self._deaths_in_a_row + 1
         if self.phase != READY:
             self._loads_in_a_row += 1
         if self._loads_in_a_row >= LOADS_TO_FAIL or self._deaths_in_a_row >= DEATHS_TO_FAIL:
@@ -143,4 +146,4 @@ class Supervision:
     def _backoff_s(self) -> float:
         """The first restart is immediate, then half a second, doubled each time."""
         tries = max(self._deaths_in_a_row, self._loads_in_a_row)
-        return 0.0 if tries == 1 else min(0.5 * 2.0 ** (tries - 2), LONGEST_BACKOFF_S)
+        return 0.0 if tries <= 1 else min(0.5 * 2.0 ** (tries - 2), LONGEST_BACKOFF_S)

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from imagegen.engine import supervision
 from imagegen.engine.fake import SLOW_STEP_S, FakeRenderer, draw
 from imagegen.engine.process import Preview, Progress, RenderProcess
 from imagegen.errors import (
@@ -161,6 +162,13 @@ def test_a_picture_that_kills_twice_is_quarantined(mortal, make_spec):
         render(mortal, make_spec(), make_spec("!crash"))
     assert mortal.status().queued == 0
     assert mortal.status().deaths == deaths + 2
+
+
+def test_pictures_that_kill_do_not_end_the_hope_for_the_others(mortal, make_spec, monkeypatch):
+    monkeypatch.setattr(supervision, "DEATHS_TO_FAIL", 2)
+    *deadly, good = render(mortal, *(make_spec("!crash", seed=s) for s in (1, 2)), make_spec())
+    assert all(isinstance(future.exception(LONG_S), Quarantined) for future in deadly)
+    assert good.result(LONG_S)
 
 
 def test_pictures_in_flight_survive_a_death_from_outside(mortal, make_spec):

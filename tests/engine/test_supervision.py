@@ -96,6 +96,19 @@ def test_deaths_without_a_finished_picture_between_them_end_in_failure(health):
     assert health.may_start(0.0), "a finished picture forgives"
 
 
+def test_a_death_that_names_the_guilty_is_forgiven(health):
+    for _ in range(DEATHS_TO_FAIL):  # pictures that kill: each has two deaths
+        health.hear(Ready(MODEL), 0.0)
+        health.died("killed", 0.0)
+        health.started(0.0)
+        health.hear(Ready(MODEL), 0.0)
+        health.died("killed", 0.0, by_guilty_picture=True)
+        assert health.phase == RESTARTING
+        assert health.may_start(0.0), "the next one may be well"
+        health.started(0.0)
+    assert health.deaths == 2 * DEATHS_TO_FAIL
+
+
 def test_the_operators_mistake_is_final(health):
     health.hear(LoadFailed("no weights in /models/x", final=True, traceback=""), 1.0)
     health.died("ended with code 1", 1.1)
