@@ -52,6 +52,7 @@ class AdapterBank:
         self._resident: OrderedDict[Mix, int] = OrderedDict()  # least recently used first
         self._free = list(range(capacity, 0, -1))
         self.capacity = capacity
+        self.heaviest = max(brands, key=self._numbers, default=())
 
     def select(self, rows: Sequence[tuple[AdapterUse, ...]]) -> None:
         """Sets the LoRAs of every row of the next forward passes; no LoRA for an empty tuple.
@@ -88,6 +89,11 @@ class AdapterBank:
             return (), 0.0
         scale = max((use.weight for use in uses), key=abs)
         return tuple((use.sha256, round(use.weight / scale, 6)) for use in uses), scale
+
+    def _numbers(self, uses: tuple[AdapterUse, ...]) -> int:
+        """How many numbers the LoRAs of a brand have."""
+        changes = [change for use in uses for change in self._parsed[use.sha256].layers.values()]
+        return sum(change.down.numel() + change.up.numel() for change in changes)
 
     def _slot(self, mix: Mix, wanted: set[Mix]) -> int:
         if not mix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,10 +16,10 @@ from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
-from imagegen.diffusion.row_limits import Probe, cpu_row_limits
+from imagegen.diffusion.row_limits import Probe
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import RenderFailed
-from imagegen.generation import AdapterUse, ModelInfo, RenderSpec, RowLimits
+from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
@@ -100,29 +101,19 @@ class DiffusersRenderer:
             self._bank = AdapterBank(family.components, self._brands, slots)
             self._prompts = PromptReader(family, self._bank)
             phase("warm-up")
-            limits = self._row_limits()
+            limits = Probe(family, self._bank, self._bank.heaviest).row_limits(device)
         return ModelInfo(
             name=self._name,
             sha256=digest.result(),
             family=family.name,
             native_px=family.native_px,
             min_px=-(-family.native_px // 16) * 8,
-            max_px=self._max_px,
+            max_px=math.isqrt(limits.probes[-1][0]),
             schedulers=family.schedulers,
             device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
             dtype=str(dtype).removeprefix("torch."),
             row_limits=limits,
         )
-
-    @property
-    def _max_px(self) -> int:
-        return 2 * self._family.native_px
-
-    def _row_limits(self) -> RowLimits:
-        if self._device.type == "cpu":
-            return cpu_row_limits(self._family.native_px)
-        probe = Probe(self._family, self._bank, self._brands[0] if self._brands else ())
-        return probe.cuda_row_limits(self._device, self._max_px)
 
     @torch.inference_mode()
     def begin(self, spec: RenderSpec) -> PictureInFlight:

@@ -1,7 +1,8 @@
-"""How many denoiser rows one call may have: measured on CUDA, a fixed share of work on a CPU."""
+"""How many denoiser rows one call may have: probed on CUDA, reckoned from one call on a CPU."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imagegen.diffusion.device import fitting
+from imagegen.diffusion.device import fitting, wait_for
 from imagegen.generation import AdapterUse, RowLimits
 
 if TYPE_CHECKING:
@@ -18,16 +19,13 @@ if TYPE_CHECKING:
     from imagegen.diffusion.families.family import Family
 
 MOST_ROWS = 64
-CPU_ROWS = (16, 8, 4)  # at the native size, at twice and at four times its pixels
+MOST_CPU_ROWS = 16  # at the native size; more gain nothing
 FREE_SHARE = 1 / 16  # of the device's memory: for pictures in flight, and what lies between blocks
 # Whoever joins waits for a step, and a device this busy gains next to nothing from more rows.
 LONGEST_STEP_S = 1.0
+LONGEST_CPU_STEP_S = 8.0  # only one picture alone may take longer: there must be a way for it
 
-
-def cpu_row_limits(native_px: int) -> RowLimits:
-    """More rows gain nothing on a CPU, and make everyone's step longer."""
-    most = CPU_ROWS[0]
-    return RowLimits(tuple((native_px**2 * most // rows, rows) for rows in CPU_ROWS))
+StepSeconds = Callable[[int, int], float]  # of a square's side and rows; infinite: does not fit
 
 
 @dataclass(frozen=True)
@@ -38,58 +36,74 @@ class Probe:
     bank: AdapterBank
     adapters: tuple[AdapterUse, ...]
 
-    def cuda_row_limits(self, device: torch.device, max_px: int) -> RowLimits:
-        """max_px: the side of the largest square that may be asked for."""
+    def row_limits(self, device: torch.device) -> RowLimits:
+        """Its last size is the largest picture that may be asked for."""
         native_px = self.family.native_px
-        self._survives(device, native_px, RowLimits.GUIDED_ROWS)  # the first call of all is slower
-        limits = [
-            (px**2, most_rows(partial(self._survives, device, px))) for px in (native_px, max_px)
-        ]
-        torch.cuda.empty_cache()
-        return RowLimits(tuple(limits))
-
-    def try_out(self, px: int, rows: int) -> float:
-        """One call of the denoiser, whose seconds are returned, and one of the decoder.
-
-        Raises MemoryError.
-        """
-        return fitting(partial(self._render, px, rows))
+        if device.type == "cuda":
+            limits = cuda_row_limits(native_px, partial(self._cuda_step_s, device))
+            torch.cuda.empty_cache()
+            return limits
+        self.step(native_px // 2, 1)  # the first call of all is slower
+        return cpu_row_limits(native_px, self.step(native_px, RowLimits.GUIDED_ROWS))
 
     @torch.inference_mode()
-    def _render(self, px: int, rows: int) -> float:
+    def step(self, px: int, rows: int) -> float:
+        """One call of the denoiser, whose seconds are returned."""
         self.bank.select([self.adapters])
         encoded = self.family.encode("")
         condition = self.family.condition([encoded] * rows, px, px, guidance_scale=1.0)
-        shape = self.family.latent_shape(px, px)
-        latents = condition.embeddings.new_zeros(shape).expand(rows, -1, -1, -1)
+        latents = self._latents(px).expand(rows, -1, -1, -1)
         timesteps = torch.ones(rows, device=latents.device)
         self.bank.select([self.adapters] * rows)
-        _wait_for(latents.device)
+        wait_for(latents.device)
         began_at = time.perf_counter()
         self.family.denoise(latents, timesteps, [condition])
-        _wait_for(latents.device)
-        step_s = time.perf_counter() - began_at
-        self.family.decode(latents[:1])
-        return step_s
+        wait_for(latents.device)
+        return time.perf_counter() - began_at
 
-    def _survives(self, device: torch.device, px: int, rows: int) -> bool:
+    @torch.inference_mode()
+    def decode(self, px: int) -> None:
+        """One call of the decoder."""
+        self.family.decode(self._latents(px))
+
+    def _latents(self, px: int) -> torch.Tensor:
+        like = self.family.preview_map
+        return like.new_zeros(self.family.latent_shape(px, px))
+
+    def _cuda_step_s(self, device: torch.device, px: int, rows: int) -> float:
         torch.cuda.empty_cache()
         try:
-            step_s = self.try_out(px, rows)
+            step_s = fitting(partial(self.step, px, rows))
+            fitting(partial(self.decode, px))
         except MemoryError:
-            return False
+            return math.inf
         free, total = torch.cuda.mem_get_info(device)  # torch still holds the most it has used
-        return step_s <= LONGEST_STEP_S and free >= FREE_SHARE * total
+        return step_s if free >= FREE_SHARE * total else math.inf
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def cpu_row_limits(native_px: int, guided_step_s: float) -> RowLimits:
+    """guided_step_s: of two rows at the native size. Rows at twice its pixels cost twice."""
+    row_s = guided_step_s / RowLimits.GUIDED_ROWS
+    most = min(MOST_CPU_ROWS, math.floor(LONGEST_CPU_STEP_S / row_s))
+    return RowLimits(
+        tuple(
+            (native_px**2 * share, max(most // share, RowLimits.GUIDED_ROWS)) for share in (1, 2, 4)
+        )
+    )
 
 
-def most_rows(survives: Callable[[int], bool]) -> int:
-    """The largest batch that survives, by doubling; one guided picture is never asked about."""
+def cuda_row_limits(native_px: int, step_s: StepSeconds) -> RowLimits:
+    """At the native side and at the largest of up to twice that where a guided picture fits."""
+    step_s(native_px, RowLimits.GUIDED_ROWS)  # the first call of all is slower
+    larger = (native_px * quarters // 32 * 8 for quarters in (8, 7, 6, 5))
+    fits = (px for px in larger if math.isfinite(step_s(px, RowLimits.GUIDED_ROWS)))
+    sides = dict.fromkeys((native_px, next(fits, native_px)))
+    return RowLimits(tuple((px**2, most_rows(partial(step_s, px))) for px in sides))
+
+
+def most_rows(step_s: Callable[[int], float]) -> int:
+    """The largest batch whose step is short enough, by doubling from one guided picture."""
     rows = RowLimits.GUIDED_ROWS
-    while rows < MOST_ROWS and survives(2 * rows):
+    while rows < MOST_ROWS and step_s(2 * rows) <= LONGEST_STEP_S:
         rows *= 2
     return rows

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from imagegen.diffusion.renderer import DiffusersRenderer
-from imagegen.diffusion.row_limits import MOST_ROWS, Probe, cpu_row_limits, most_rows
+from imagegen.diffusion.row_limits import (
+    LONGEST_CPU_STEP_S,
+    MOST_ROWS,
+    Probe,
+    cpu_row_limits,
+    cuda_row_limits,
+    most_rows,
+)
 from imagegen.generation import AdapterUse
 
 pytestmark = pytest.mark.torch
@@ -18,23 +27,56 @@ pytestmark = pytest.mark.torch
 def test_the_largest_batch_that_survives_is_found_by_doubling(fits: int, rows: int) -> None:
     tried: list[int] = []
 
-    def survives(rows: int) -> bool:
+    def step_s(rows: int) -> float:
         tried.append(rows)
-        return rows <= fits
+        return 0.9 if rows <= fits else 1.1
 
-    assert most_rows(survives) == rows
+    assert most_rows(step_s) == rows
     assert tried == [4, 8, 16, 32, 64][: len(tried)], "never twice, never beyond a failure"
     assert max(tried) <= min(2 * rows, MOST_ROWS)
 
 
 def test_on_a_cpu_a_step_is_about_as_much_work_at_any_size() -> None:
-    limits = cpu_row_limits(512)
+    limits = cpu_row_limits(512, guided_step_s=0.2)
     assert [limits.at(side, side) for side in (256, 512, 768, 1024)] == [16, 16, 4, 4]
     assert limits.at(512, 1024) == 8
     assert limits.at(1024, 1032) == 2
 
 
-def test_a_probe_renders_that_many_rows_and_decodes_one(
+def test_a_big_model_on_a_cpu_gets_fewer_rows() -> None:
+    """Stable Diffusion XL takes half a minute a row: 16 would be killed for not moving."""
+    for guided_step_s, rows in ((0.99, (16, 8, 4)), (2.0, (8, 4, 2)), (61.0, (2, 2, 2))):
+        limits = cpu_row_limits(1024, guided_step_s)
+        assert tuple(fit for _, fit in limits.probes) == rows
+        row_s = guided_step_s / 2
+        assert rows[0] == 2 or rows[0] * row_s <= LONGEST_CPU_STEP_S
+
+
+@pytest.mark.parametrize(
+    ("room", "probes"),
+    [
+        (64 * 1024**2, ((512**2, 64), (1024**2, 64))),
+        (2 * 1024**2, ((512**2, 8), (1024**2, 2))),
+        (2 * 1024**2 - 1, ((512**2, 4), (896**2, 2))),  # not even one guided picture at 1024
+        (2 * 640**2, ((512**2, 2), (640**2, 2))),
+        (2 * 520**2, ((512**2, 2),)),
+        (0, ((512**2, 2),)),
+    ],
+)
+def test_the_largest_side_is_one_where_a_guided_picture_fits(
+    room: int, probes: tuple[tuple[int, int], ...]
+) -> None:
+    """room: pixels that the device has memory for."""
+    limits = cuda_row_limits(512, lambda px, rows: 0.1 if rows * px**2 <= room else math.inf)
+    assert limits.probes == probes
+
+
+def test_a_slow_step_bounds_the_rows_not_the_size() -> None:
+    limits = cuda_row_limits(512, lambda px, rows: rows * (px / 512) ** 2 / 4)
+    assert limits.probes == ((512**2, 4), (1024**2, 2))
+
+
+def test_a_probe_steps_that_many_rows_and_decodes_one(
     renderer: DiffusersRenderer, loras: dict[str, AdapterUse]
 ) -> None:
     family = renderer._family
@@ -43,14 +85,25 @@ def test_a_probe_renders_that_many_rows_and_decodes_one(
         family.unet.register_forward_hook(lambda _m, args, _out: seen.append(args[0].shape)),
         family.vae.decoder.register_forward_hook(lambda _m, _args, out: seen.append(out.shape)),
     ]
-    Probe(family, renderer._bank, (loras["aurora"],)).try_out(96, 4)
-    assert seen == [(4, 4, 12, 12), (1, 3, 96, 96)]
-
-    def overflow(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    handles.append(family.unet.conv_out.register_forward_pre_hook(overflow))
-    with pytest.raises(MemoryError):
-        Probe(family, renderer._bank, ()).try_out(64, 2)
+    probe = Probe(family, renderer._bank, (loras["aurora"],))
+    assert 0 < probe.step(96, 4) < 10
+    probe.decode(96)
     for handle in handles:
         handle.remove()
+    assert seen == [(4, 4, 12, 12), (1, 3, 96, 96)]
+
+
+def test_the_probe_is_under_the_brand_with_the_most_numbers(
+    renderer: DiffusersRenderer, loras: dict[str, AdapterUse]
+) -> None:
+    assert renderer._bank.heaviest == tuple(loras.values())
+
+
+def test_on_a_cpu_the_model_is_timed_when_it_is_loaded(
+    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Probe(renderer._family, renderer._bank, ())
+    ticks = iter([0.0, 1.0, 10.0, 14.0])  # a first call of a second, then one of four
+    monkeypatch.setattr("imagegen.diffusion.row_limits.time.perf_counter", lambda: next(ticks))
+    limits = probe.row_limits(torch.device("cpu"))
+    assert limits.probes == ((64**2, 4), (2 * 64**2, 2), (4 * 64**2, 2))
