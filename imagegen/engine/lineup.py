@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from imagegen.engine.messages import Render
 from imagegen.generation import RenderSpec, RowLimits
+
+GOOD_STEPS_TO_GROW = 50
+
+
+@dataclass
+class _Shrunk:
+    """What is left of a size's limit after out of memory."""
+
+    rows: int
+    good_steps: int = 0  # since then, or since it last grew
 
 
 class Lineup:
@@ -20,7 +31,7 @@ class Lineup:
 
     def __init__(self, limits: RowLimits) -> None:
         self._limits = limits
-        self._shrunk: dict[tuple[int, int], int] = {}  # by size: rows, after out of memory
+        self._shrunk: dict[tuple[int, int], _Shrunk] = {}  # by size
         self._last: dict[Hashable, int] = {}  # when who or what came, or last led
         self._now = 0  # counts comings and leads
 
@@ -37,13 +48,24 @@ class Lineup:
         return [picture.number for picture in chosen]
 
     def shrink(self, specs: Sequence[RenderSpec]) -> None:
-        """A step of these did not fit in memory: from now on half of their rows.
+        """A step of these did not fit in memory: half of their rows, until some steps were good.
 
         One that does not even fit alone is no lesson for the others.
         """
         if len(specs) > 1:
-            size = specs[0].width, specs[0].height
-            self._shrunk[size] = sum(spec.rows for spec in specs) // 2
+            self._shrunk[_size(specs[0])] = _Shrunk(sum(spec.rows for spec in specs) // 2)
+
+    def fitted(self, spec: RenderSpec) -> None:
+        """A step of pictures of this size was good. After a while twice the rows are tried."""
+        shrunk = self._shrunk.get(_size(spec))
+        if shrunk is None:
+            return
+        shrunk.good_steps += 1
+        if shrunk.good_steps < GOOD_STEPS_TO_GROW:
+            return
+        shrunk.rows, shrunk.good_steps = 2 * shrunk.rows, 0
+        if shrunk.rows >= self._limits.at(spec.width, spec.height):
+            del self._shrunk[_size(spec)]
 
     def idle(self) -> None:
         """Nothing is in flight: what did not fit before may fit now."""
@@ -66,12 +88,16 @@ class Lineup:
 
     def _rows_at(self, spec: RenderSpec) -> int:
         fitting = self._limits.at(spec.width, spec.height)
-        return min(fitting, self._shrunk.get((spec.width, spec.height), fitting))
+        shrunk = self._shrunk.get(_size(spec))
+        return fitting if shrunk is None else min(fitting, shrunk.rows)
+
+
+def _size(spec: RenderSpec) -> tuple[int, int]:
+    return spec.width, spec.height
 
 
 def _shape(picture: Render) -> Hashable:
-    spec = picture.spec
-    return spec.width, spec.height, picture.number if spec.exact else None
+    return _size(picture.spec), picture.number if picture.spec.exact else None
 
 
 def _keys(picture: Render) -> tuple[Hashable, Hashable, Hashable]:

@@ -131,6 +131,7 @@ class Turns(Generic[D]):
         except MemoryError:
             self._lineup.shrink([picture.spec for picture in pictures])
             raise
+        self._lineup.fitted(pictures[0].spec)
 
     def _preview_if_due(self, flight: Flight[D]) -> None:
         """A look that fails harms nobody: the picture goes on without it."""

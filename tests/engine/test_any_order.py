@@ -212,6 +212,10 @@ class AnyOrder(RuleBasedStateMachine):
         for verdict in self.engine.orders.expire(self.engine.now):
             verdict.tell()
 
+    @rule(rows=st.sampled_from([2, 3, 5, None]))
+    def memory_is_short(self, rows: int | None) -> None:
+        self.engine.renderer._rows_that_fit = rows
+
     @precondition(lambda self: self.seed % 8 == 0)  # not so often that little else happens
     @rule()
     def killed_from_outside(self) -> None:

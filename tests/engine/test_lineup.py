@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen.engine.lineup import Lineup
+from imagegen.engine.lineup import GOOD_STEPS_TO_GROW, Lineup
 from imagegen.engine.messages import Render
 from imagegen.generation import RowLimits
 
@@ -132,3 +132,40 @@ def test_out_of_memory_is_remembered_for_its_size_until_there_is_nothing_to_do(f
     assert [len(flights.turn()) for _ in range(2)] == [4, 1], "a leader always moves"
     flights.lineup.idle()
     assert [len(flights.turn()) for _ in range(2)] == [4, 4]
+
+
+def good_steps(flights: Flights, count: int, **fields) -> None:
+    [number] = flights.add(ANN, **fields)
+    spec = flights.here.pop(number).spec
+    for _ in range(count):
+        flights.lineup.fitted(spec)
+
+
+def test_after_good_steps_of_its_size_a_smaller_limit_doubles_until_it_is_the_full_one(make_spec):
+    flights = Flights(make_spec, rows=14)
+    flights.add(ANN, 9)
+    specs = [flights.here[number].spec for number in flights.turn()]
+    flights.lineup.shrink(specs)
+    flights.lineup.shrink(specs[:3])
+    assert len(flights.turn()) == 1, "three rows"
+    good_steps(flights, GOOD_STEPS_TO_GROW - 1)
+    good_steps(flights, GOOD_STEPS_TO_GROW, height=16)
+    assert len(flights.turn()) == 1, "another size's steps say nothing about this one"
+    pictures = []
+    for _ in range(4):
+        good_steps(flights, 1)
+        pictures.append(len(flights.turn()))
+        good_steps(flights, GOOD_STEPS_TO_GROW - 1)
+    assert pictures == [3, 6, 7, 7]
+
+
+def test_out_of_memory_begins_the_count_of_good_steps_again(flights):
+    flights.add(ANN, 4)
+    specs = [flights.here[number].spec for number in flights.turn()]
+    flights.lineup.shrink(specs)
+    good_steps(flights, GOOD_STEPS_TO_GROW - 1)
+    flights.lineup.shrink(specs)
+    good_steps(flights, GOOD_STEPS_TO_GROW - 1)
+    assert len(flights.turn()) == 2
+    good_steps(flights, 1)
+    assert len(flights.turn()) == 4
