@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from imagegen.diffusion.adapted_layer import AdaptedLayer, SelectedRows
-from imagegen.diffusion.device import fitting
+from imagegen.diffusion.device import fitting, free_bytes
 from imagegen.diffusion.parsed_adapter import Layer, LowRank, parse_adapter
-from imagegen.errors import RenderFailed
+from imagegen.errors import InvalidAdapter, RenderFailed
 from imagegen.generation import AdapterUse
+
+SHARE_OF_FREE = 1 / 4  # of the device's memory once the model is there: pictures need the rest
 
 Mix = tuple[tuple[str, float], ...]  # the LoRAs of one slot: SHA-256 and relative weight of each
 
@@ -36,7 +38,8 @@ class AdapterBank:
     ) -> None:
         """brands: the LoRAs that will share a slot, per brand; capacity: slots besides "none".
 
-        Raises InvalidAdapter, naming the file, for a LoRA that does not fit or changes nothing.
+        Fewer slots where a device's memory is short. Raises InvalidAdapter, naming the file, for a
+        LoRA that does not fit or changes nothing.
         """
         modules = {
             (component, path): module
@@ -48,10 +51,10 @@ class AdapterBank:
         weight = next(components["unet"].parameters())
         self._rows = SelectedRows(weight)
         self._layers = self._adapt(modules, brands)
+        self.capacity = capacity = self._affordable(capacity, weight)
         self._reserve(1 + capacity, weight)
         self._resident: OrderedDict[Mix, int] = OrderedDict()  # least recently used first
         self._free = list(range(capacity, 0, -1))
-        self.capacity = capacity
         self.heaviest = max(brands, key=self._numbers, default=())
 
     def select(self, rows: Sequence[tuple[AdapterUse, ...]]) -> None:
@@ -92,8 +95,7 @@ class AdapterBank:
 
     def _numbers(self, uses: tuple[AdapterUse, ...]) -> int:
         """How many numbers the LoRAs of a brand have."""
-        changes = [change for use in uses for change in self._parsed[use.sha256].layers.values()]
-        return sum(change.down.numel() + change.up.numel() for change in changes)
+        return sum(self._parsed[use.sha256].size for use in uses)
 
     def _slot(self, mix: Mix, wanted: set[Mix]) -> int:
         if not mix:
@@ -147,6 +149,21 @@ class AdapterBank:
             assert isinstance(module, nn.Linear | nn.Conv2d), "parse_adapter refuses others"
             layers[place] = AdaptedLayer(module, rank, self._rows)
         return layers
+
+    def _affordable(self, capacity: int, like: Tensor) -> int:
+        """As many slots as the device has memory for, at most `capacity`."""
+        slot_bytes = sum(layer.size for layer in self._layers.values()) * like.element_size()
+        room_bytes = SHARE_OF_FREE * free_bytes(like.device)
+        if (1 + capacity) * slot_bytes <= room_bytes:
+            return capacity
+        slots = int(room_bytes / slot_bytes)
+        if slots < 2:
+            widest = max(self._parsed.values(), key=lambda parsed: parsed.size).path
+            raise InvalidAdapter(
+                f"{widest} is too large: a LoRA of its ranks takes {2 * slot_bytes >> 20} MiB of"
+                f" the device, which spares {int(room_bytes) >> 20} MiB for LoRAs"
+            )
+        return slots - 1
 
     @torch.inference_mode()
     def _reserve(self, slots: int, like: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -45,6 +46,11 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return values
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def free_bytes(device: torch.device) -> float:
+    """What the device has left; a CPU hands out memory as it is written to, so it is not asked."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
 def wait_for(device: torch.device) -> None:

@@ -38,6 +38,11 @@ class ParsedAdapter:
     layers: dict[Layer, LowRank]
 
     @property
+    def size(self) -> int:
+        """How many numbers its matrices have."""
+        return sum(each.down.numel() + each.up.numel() for each in self.layers.values())
+
+    @property
     def changes_words(self) -> bool:
         """Whether a text reads differently under it."""
         return any(component != "unet" for component, _ in self.layers)

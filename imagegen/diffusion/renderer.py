@@ -16,7 +16,7 @@ from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
-from imagegen.diffusion.row_limits import Probe
+from imagegen.diffusion.row_limits import MOST_ROWS, Probe
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import RenderFailed
 from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
@@ -62,13 +62,14 @@ class DiffusersRenderer:
         dtype: str = "auto",
         *,
         name: str | None = None,
-        adapter_slots: int = 16,
+        adapter_slots: int = MOST_ROWS,
     ) -> None:
         """Remembers; `load` does the work.
 
         model: a folder, a Hub id or `gs://…`; name: what to call it in records, `model` by default.
         presets_adapters: each brand's LoRA, or the tuple of them where a brand has several.
-        adapter_slots: how many brands may be resident on the device at a time.
+        adapter_slots: how many brands may be resident on the device at a time, memory allowing; by
+        default all that can meet in one step.
         """
         self._model, self._name = model, name or model
         self._brands = [

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imagegen.diffusion.adapters import AdapterBank
-from imagegen.errors import RenderFailed
+from imagegen.errors import InvalidAdapter, RenderFailed
 from imagegen.generation import AdapterUse
 
 pytestmark = pytest.mark.torch
@@ -141,6 +141,28 @@ def test_a_step_keeps_the_brands_it_needs_whatever_their_age(tmp_path: Path) -> 
     assert {mix[0][0] for mix in bank._resident} == {brands[0][0].sha256, brands[2][0].sha256}
     with pytest.raises(MemoryError):
         bank.select(brands)
+
+
+def test_slots_take_a_quarter_of_what_the_device_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = saved(tmp_path / "narrow.safetensors", tensors_of(1, 2, "linear"))
+    wide = saved(tmp_path / "wide.safetensors", tensors_of(2, 8, "linear"))
+    slot_bytes = 4 * 8 * (5 + 6)
+    for slots, capacity in ((4, 3), (3.9, 2), (2, 1), (100, 5)):
+        monkeypatch.setattr(
+            "imagegen.diffusion.adapters.free_bytes", lambda _, slots=slots: 4 * slots * slot_bytes
+        )
+        bank = AdapterBank({"unet": Net()}, [(narrow,), (wide,)], capacity=5)
+        assert bank.capacity == capacity
+        bank.select([(narrow,)])
+        bank.select([(wide,)])
+        [layer] = bank._layers.values()
+        assert layer._stack.shape == (1 + capacity, slot_bytes // 4)
+    monkeypatch.setattr("imagegen.diffusion.adapters.free_bytes", lambda _: 7.9 * slot_bytes)
+    with pytest.raises(InvalidAdapter, match=r"wide\.safetensors is too large"):
+        AdapterBank({"unet": Net()}, [(narrow,), (wide,)], capacity=5)
+    assert AdapterBank({"unet": Net()}, [], capacity=1).capacity == 1
 
 
 def test_loras_of_one_brand_share_a_slot_at_any_strength(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,19 @@ def test_an_adapter_unknown_at_the_start_is_refused_by_name(
     renderer, _ = load(model_folder(), loras["aurora"])
     with pytest.raises(RenderFailed, match=r"pop\.safetensors"):
         renderer.begin(make_spec(adapters=(loras["pop"],)))
+
+
+def test_all_brands_that_can_meet_in_a_step_have_a_slot(
+    model_folder: Callable[..., Path], loras: dict[str, AdapterUse]
+) -> None:
+    """Or they would be taken for too many rows, at every step again."""
+    mixes = [
+        (loras["aurora"], replace(loras["pop"], weight=strength / 50)) for strength in range(1, 31)
+    ]
+    renderer = DiffusersRenderer(str(model_folder()), mixes, "cpu")
+    renderer.load(lambda _: None)
+    specs = [make_spec(adapters=mix, num_inference_steps=1, width=32, height=32) for mix in mixes]
+    renderer.step([renderer.begin(spec) for spec in specs])
 
 
 def test_a_size_between_latents_is_refused(renderer: DiffusersRenderer) -> None:
