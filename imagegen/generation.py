@@ -178,6 +178,10 @@ class RenderSpec:
         """Denoiser rows it takes: guidance needs one for the negative prompt too."""
         return RowLimits.GUIDED_ROWS if self.guidance_scale > 1 else 1
 
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
 
 @dataclass(frozen=True)
 class RowLimits:

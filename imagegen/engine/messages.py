@@ -92,6 +92,7 @@ class Stepped:
 
     moves: tuple[Move, ...]
     rows: int
+    pixels: int  # of each picture: they share a shape
     seconds: float
 
 

@@ -127,8 +127,8 @@ class Orders:
                 self._schedule.limits = model.row_limits
             case Heartbeat(numbers):
                 self._in_call = numbers
-            case Stepped(moves, rows, seconds):
-                self._schedule.learn(seconds, rows)
+            case Stepped(moves, rows, pixels, seconds):
+                self._schedule.learn(seconds, rows * pixels)
                 return [call for move in moves for call in self._moved(move, now)]
             case Previewed(number, picture):
                 return self._event(number, lambda order: Preview(order.index, picture))

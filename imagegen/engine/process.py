@@ -20,7 +20,7 @@ from imagegen.engine.order import Audience, OnEvent, Preview, Progress
 from imagegen.engine.orders import Orders
 from imagegen.engine.renderer import Renderer
 from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
-from imagegen.errors import ModelLoading
+from imagegen.errors import ModelLoading, QueueFull
 from imagegen.generation import ModelInfo, Rendering, RenderSpec
 
 __all__ = ["Audience", "EngineStatus", "OnEvent", "Preview", "Progress", "RenderProcess"]
@@ -142,7 +142,11 @@ class RenderProcess:
         audience = Audience(on_event, previews)
         with self._desk.lock:
             self._desk.refuse_if_over()
-            futures = self._desk.orders.submit(specs, caller, now, deadline_s, audience)
+            try:
+                futures = self._desk.orders.submit(specs, caller, now, deadline_s, audience)
+            except QueueFull as full:  # nothing leaves before the process is ready
+                full.retry_after_s += self._desk.health.eta_s(now) or 0.0
+                raise
             self._desk.admit(now)
             self._desk.ring()
         return futures

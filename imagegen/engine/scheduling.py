@@ -37,6 +37,11 @@ class Ticket:
     leaving: bool = False  # its caller has been told; its rows are in use until the step ends
 
     @property
+    def row_pixels(self) -> int:
+        """What one step of it weighs."""
+        return self.spec.rows * self.spec.pixels
+
+    @property
     def urgency(self) -> tuple[float, int]:
         """A caller's earliest deadline first, then first come first served."""
         return self.deadline_at, self.number
@@ -63,7 +68,7 @@ class Schedule:
         self._alive: dict[int, Ticket] = {}  # everyone who still waits for an answer
         self._deadlines: list[tuple[float, int]] = []  # a heap; who has left is skipped when met
         self._next_number = 1
-        self._row_step_s: float | None = None
+        self._row_pixel_s: float | None = None  # seconds a step takes per row and pixel
 
     @property
     def waiting(self) -> int:
@@ -158,23 +163,23 @@ class Schedule:
         if number in self._in_flight:
             self._in_flight[number].steps_left = steps_left
 
-    def learn(self, seconds: float, rows: int) -> None:
-        """A step of so many rows took so long."""
-        new_s = seconds / rows
-        known_s = new_s if self._row_step_s is None else self._row_step_s
-        self._row_step_s = known_s + NEW_SHARE * (new_s - known_s)
+    def learn(self, seconds: float, row_pixels: int) -> None:
+        """A step of so many rows times pixels took so long."""
+        new_s = seconds / row_pixels
+        known_s = new_s if self._row_pixel_s is None else self._row_pixel_s
+        self._row_pixel_s = known_s + NEW_SHARE * (new_s - known_s)
 
     def _seconds_until_left(self, pictures: int) -> float:
         """Until so many have been rendered and as many of those who wait have taken their rows."""
-        if self._row_step_s is None:
+        if self._row_pixel_s is None:
             return UNMEASURED_RETRY_S
         flying = sorted(0 if t.leaving else t.steps_left for t in self._in_flight.values())
         if pictures <= len(flying):  # rows that become free are taken: a step stays as long
-            rows = sum(ticket.spec.rows for ticket in self._in_flight.values())
-            return flying[pictures - 1] * rows * self._row_step_s
+            row_pixels = sum(ticket.row_pixels for ticket in self._in_flight.values())
+            return flying[pictures - 1] * row_pixels * self._row_pixel_s
         ahead = [*self._suspects, *(ticket for line in self._lines.values() for ticket in line)]
         work = [*self._in_flight.values(), *ahead[: pictures - len(flying)]]
-        return sum(ticket.steps_left * ticket.spec.rows for ticket in work) * self._row_step_s
+        return sum(ticket.steps_left * ticket.row_pixels for ticket in work) * self._row_pixel_s
 
     def _pop_next(self) -> Ticket | None:
         if any(ticket.deaths for ticket in self._in_flight.values()):

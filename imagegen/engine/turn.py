@@ -165,4 +165,5 @@ class Turns(Generic[D]):
 
 def _stepped(flights: Sequence[Flight[D]], seconds: float) -> Stepped:
     moves = (Move(f.number, f.picture.step_index, f.picture.step_count) for f in flights)
-    return Stepped(tuple(moves), sum(flight.rows for flight in flights), seconds)
+    rows = sum(flight.rows for flight in flights)
+    return Stepped(tuple(moves), rows, flights[0].order.spec.pixels, seconds)

@@ -21,7 +21,14 @@ from imagegen.engine.messages import (
 from imagegen.engine.order import Audience, Preview, Progress
 from imagegen.engine.orders import Orders
 from imagegen.engine.renderer import Picture
-from imagegen.errors import Cancelled, DeadlineExceeded, Draining, Quarantined, RenderFailed
+from imagegen.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    Quarantined,
+    QueueFull,
+    RenderFailed,
+)
 from imagegen.generation import RowLimits
 
 TWO_PICTURES = RowLimits(((1_024, 4),))
@@ -58,7 +65,8 @@ def hear(orders: Orders, *messages, now: float = 0.0) -> None:
 
 
 def step(*numbers: int, step: int, of: int = 3) -> Stepped:
-    return Stepped(tuple(Move(number, step, of) for number in numbers), rows=2, seconds=0.1)
+    moves = tuple(Move(number, step, of) for number in numbers)
+    return Stepped(moves, rows=2, pixels=384, seconds=0.1)
 
 
 def test_what_is_admitted_is_sent_and_what_is_done_is_measured(orders, make_spec):
@@ -136,6 +144,15 @@ def test_news_that_cross_a_departure_are_ignored(orders, make_spec):
     orders.admit(2.0)
     assert orders.outbox[-1].spec == specs[2]
     assert all(isinstance(future.exception(0), Cancelled) for future in futures[:2])
+
+
+def test_the_time_of_a_step_is_learned_by_rows_and_pixels(make_spec):
+    orders = Orders(max_queue=1)
+    submit(orders, make_spec(width=32))
+    hear(orders, Stepped((), rows=2, pixels=24 * 16, seconds=0.75))
+    with pytest.raises(QueueFull) as refused:
+        submit(orders, *(make_spec(width=32) for _ in range(2)))
+    assert refused.value.retry_after_s == pytest.approx(3 * 1.0)
 
 
 def test_expired_orders_are_told_how_long_they_had(orders, make_spec):

@@ -14,7 +14,9 @@ import pytest
 
 from imagegen.engine import supervision
 from imagegen.engine.fake import SLOW_STEP_S, FakeRenderer, draw
+from imagegen.engine.messages import Ready
 from imagegen.engine.process import Preview, Progress, RenderProcess
+from imagegen.engine.scheduling import UNMEASURED_RETRY_S
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -278,6 +280,19 @@ def test_the_queue_takes_all_of_a_submission_or_nothing(start_engine, make_spec)
     assert refused.value.retry_after_s >= 0.25
     assert (engine.status().queued, engine.status().running) == (2, 1)
     render(engine, make_spec())
+
+
+def test_a_full_queue_waits_for_the_process_too(make_spec):
+    engine = RenderProcess(FakeRenderer, max_queue=1)
+    health, now = engine._desk.health, time.monotonic()
+    health.started(now - 40.0)
+    health.hear(Ready(FakeRenderer().load(lambda _: None)), now)
+    health.died("killed", now + LONG_S)  # restarts then, and needs 40 s again
+    with pytest.raises(QueueFull) as refused:
+        render(engine, make_spec(), make_spec())
+    waits_s = UNMEASURED_RETRY_S + LONG_S + 40.0
+    assert waits_s - 30.0 < refused.value.retry_after_s <= waits_s
+    engine.stop(0)
 
 
 def test_callers_take_turns(shared, make_spec):

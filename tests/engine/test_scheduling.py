@@ -137,7 +137,7 @@ def test_retry_after_is_the_measured_time_until_enough_have_left(schedule, make_
     schedule.submit([spec] * 2, "ann", 100.0)
     admit(schedule)
     schedule.submit([spec] * 8, "ann", 100.0)
-    schedule.learn(seconds=2.0, rows=4)  # half a second a row
+    schedule.learn(seconds=2.0, row_pixels=4 * SMALL)  # half a second a row
     schedule.moved(1, steps_left=3)
     for count, seconds in (
         (1, 3 * 4 * 0.5),  # the first leaves after three more steps of four rows
@@ -155,8 +155,24 @@ def test_the_measured_time_follows_the_machine(schedule, small):
     schedule.submit([small], "ann", 100.0)
     seconds = []
     for step_s in (1.0, 1.0, 3.0, 3.0, 3.0):
-        schedule.learn(step_s, rows=2)
+        schedule.learn(step_s, row_pixels=2 * SMALL)
         with pytest.raises(QueueFull) as refused:
             schedule.submit([small], "ann", 100.0)
         seconds.append(refused.value.retry_after_s)
     assert seconds[0] == seconds[1] < seconds[2] < seconds[3] < seconds[4]
+
+
+def test_the_measured_time_knows_that_large_pictures_take_longer(schedule, small, large):
+    schedule = Schedule(max_queue=2)
+    schedule.limits = RowLimits(((SMALL, 2), (LARGE, 2)))
+    schedule.submit([large], "ann", 100.0)
+    admit(schedule)
+    schedule.submit([small, large], "ann", 100.0)
+    schedule.learn(seconds=1.0, row_pixels=2 * SMALL)  # measured with small ones alone
+    for wanted, seconds in (
+        ([large], 3 * 4.0),  # until the large one in flight leaves
+        ([small] * 2, 3 * 4.0 + 3 * 1.0),  # and a small one that waits
+    ):
+        with pytest.raises(QueueFull) as refused:
+            schedule.submit(wanted, "ann", 100.0)
+        assert refused.value.retry_after_s == pytest.approx(seconds)

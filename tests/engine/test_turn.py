@@ -231,7 +231,7 @@ def test_the_time_of_a_step_is_divided_by_rows(make_spec):
     assert shares[0] == pytest.approx(2 * shares[1], rel=0.1)
     assert sum(shares.values()) >= 3 * SLOW_STEP_S
     [first, *_] = (message for message in bench.said if isinstance(message, Stepped))
-    assert first.rows == 3
+    assert (first.rows, first.pixels) == (3, 24 * 16)
     assert first.seconds >= SLOW_STEP_S
 
 
