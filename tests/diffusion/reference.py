@@ -50,15 +50,25 @@ def _pipeline(
     return pipe, pipe.scheduler.config
 
 
-def reference(folder: Path, spec: RenderSpec, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """What the pipeline makes of the same words, [height, width, 3]."""
+def reference(
+    folder: Path,
+    spec: RenderSpec,
+    dtype: torch.dtype = torch.float32,
+    *,
+    empty: str | None = None,
+) -> np.ndarray:
+    """What the pipeline makes of the same words, [height, width, 3].
+
+    empty: what it is given for an empty negative prompt. SDXL's makes other pictures of None than
+    of "", and ours are those of None.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipe, config = _pipeline(folder, spec.adapters, dtype)
         cls, options = REFERENCES[spec.scheduler]
         pipe.scheduler = cls.from_config(config, **options)
         image = pipe(
-            spec.prompt, negative_prompt=spec.negative_prompt or None, width=spec.width,
+            spec.prompt, negative_prompt=spec.negative_prompt or empty, width=spec.width,
             height=spec.height, num_inference_steps=spec.num_inference_steps,
             guidance_scale=spec.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(spec.seed),

@@ -165,7 +165,29 @@ def test_an_empty_negative_prompt_is_zeros_where_the_model_says_so(
     negative, prompt = renderer.begin(spec).condition.embeddings
     assert (not negative.any()) is zeros
     assert prompt.any()
-    assert_equal(ours(renderer, spec), reference(folder, spec))
+    drawn = ours(renderer, spec)
+    assert_equal(drawn, reference(folder, spec, empty=None))
+    read = reference(folder, spec, empty="")
+    if zeros:
+        assert (drawn != read).mean() > 0.1, "our choice: an empty text is never read as words"
+    else:
+        assert_equal(drawn, read)
+
+
+@pytest.mark.parametrize("shape", ["sd15", "sdxl"])
+def test_padding_is_masked_only_where_the_pipeline_masks_it(
+    tmp_path: Path, model_folder: Folder, shape: str
+) -> None:
+    """StableDiffusionPipeline heeds `use_attention_mask`, StableDiffusionXLPipeline does not."""
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(shape=shape), folder)
+    for encoder in folder.glob("text_encoder*"):
+        edit_json(encoder / "config.json", use_attention_mask=True)
+    spec = make_spec()
+    drawn = ours(loaded(folder), spec)
+    assert_equal(drawn, reference(folder, spec))
+    unmasked = ours(loaded(model_folder(shape=shape)), spec)
+    assert (drawn == unmasked).all() == (shape == "sdxl")
 
 
 @pytest.mark.parametrize("options", [{"prediction_type": "v_prediction"}, {"distilled": True}])

@@ -48,7 +48,6 @@ class Family(ABC):
     name: ClassVar[str]
     forced_options: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Of the scheduler's configuration: what the pipeline sets whatever the model says."""
-    upcasts_unless_told: ClassVar[bool]  # the autoencoder, where its file does not speak of it
     addition_embed_type: ClassVar[str | None] = None  # the UNet's further inputs
     preview_factors: ClassVar[Factors]  # of latents as the denoiser sees them
 
@@ -84,10 +83,7 @@ class Family(ABC):
         return model.eval().to(self._device, memory_format=torch.channels_last)
 
     def _vae_dtype(self) -> torch.dtype:
-        """fp32 where the model's own file asks for it, as its activations may overflow in fp16."""
-        config = read_json(self._folder / "vae" / "config.json")
-        upcast = config.get("force_upcast", self.upcasts_unless_told)
-        return torch.float32 if upcast else self._dtype
+        return self._dtype
 
     def _check(self) -> None:
         config = self.unet.config

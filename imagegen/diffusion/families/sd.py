@@ -16,7 +16,6 @@ class StableDiffusion(Family):
 
     name = "sd"
     forced_options = MappingProxyType({"steps_offset": 1, "clip_sample": False})
-    upcasts_unless_told = False
     # published with InvokeAI's previews (invoke-ai/InvokeAI on GitHub, by @torridgristle), from
     # https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204
     preview_factors = (
@@ -32,4 +31,6 @@ class StableDiffusion(Family):
         return {"text_encoder": TextReader(self._folder / "tokenizer", encoder)}
 
     def encode(self, text: str) -> Encoded:
-        return Encoded(self.readers["text_encoder"].read(text)[0])
+        reader = self.readers["text_encoder"]
+        masked = getattr(reader.encoder.config, "use_attention_mask", False)
+        return Encoded(reader.read(text, masked=masked)[0])

@@ -18,7 +18,6 @@ class StableDiffusionXL(Family):
     """Two text encoders side by side; the UNet also hears the picture's size."""
 
     name = "sdxl"
-    upcasts_unless_told = True
     addition_embed_type = "text_time"
     # published with InvokeAI's previews (invoke-ai/InvokeAI on GitHub, by @StAlKeR7779)
     preview_factors = (
@@ -42,7 +41,9 @@ class StableDiffusionXL(Family):
     def encode(self, text: str) -> Encoded:
         """The last hidden states but one of both encoders; an empty text may be all zeros.
 
-        The pipeline zeroes the negative prompt that nobody gave: here the empty one.
+        The pipeline zeroes a negative prompt of None where the model says so, and reads one of ""
+        as words. A RenderSpec cannot tell them apart: here an empty one, said or not, is zeros.
+        Neither encoder gets a mask, whatever its file says.
         """
         readings = [
             reader.read(text, output_hidden_states=True) for reader in self.readers.values()
@@ -52,6 +53,11 @@ class StableDiffusionXL(Family):
         if not text and self._zeros_for_empty:
             return Encoded(torch.zeros_like(states), torch.zeros_like(pooled))
         return Encoded(states, pooled)
+
+    def _vae_dtype(self) -> torch.dtype:
+        """fp32 unless the model's own file forgoes it, as its activations overflow in fp16."""
+        config = read_json(self._folder / "vae" / "config.json")
+        return torch.float32 if config.get("force_upcast", True) else self._dtype
 
     def _added(self, encoded: Sequence[Encoded], width: int, height: int) -> dict[str, Tensor]:
         """Original size, crop and target size: the picture is whole and was never scaled."""

@@ -19,13 +19,15 @@ class TextReader:
         self.features = int(encoder.config.hidden_size)
         self._max_tokens = int(encoder.config.max_position_embeddings)
 
-    def read(self, text: str, **options: bool) -> Any:
-        """The encoder's own output for the text, padded or cut to what it reads."""
+    def read(self, text: str, *, masked: bool = False, **options: bool) -> Any:
+        """The encoder's own output for the text, padded or cut to what it reads.
+
+        masked: the padding is not looked at.
+        """
         inputs = self.tokenizer(
             text, padding="max_length", truncation=True, return_tensors="pt",
             max_length=self._max_tokens,
         ).to(self.encoder.device)  # fmt: skip
-        masked = getattr(self.encoder.config, "use_attention_mask", False)
         return self.encoder(
             inputs.input_ids, attention_mask=inputs.attention_mask if masked else None, **options
         )
