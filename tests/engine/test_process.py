@@ -295,15 +295,17 @@ def test_a_full_queue_waits_for_the_process_too(make_spec):
     engine.stop(0)
 
 
-def test_callers_take_turns(shared, make_spec):
-    running = start_slow_picture(shared, make_spec, caller="first")
+def test_callers_take_turns(start_engine, make_spec):
+    engine = start_engine(partial(FakeRenderer, step_s=0.05))  # time to let the next one in
+    running = start_slow_picture(engine, make_spec, caller="first")
     order: list[str] = []
     futures = []
     for caller, seeds in {"many": range(3), "few": range(1)}.items():
-        for future in render(shared, *(make_spec(seed=n) for n in seeds), caller=caller):
+        specs = (make_spec(seed=seed, num_inference_steps=6) for seed in seeds)
+        for future in render(engine, *specs, caller=caller):
             future.add_done_callback(lambda _, caller=caller: order.append(caller))
             futures.append(future)
-    shared.cancel([running])
+    engine.cancel([running])
     for future in futures:
         future.result(LONG_S)
     wait_until(lambda: len(order) == 4, "all have called back")
