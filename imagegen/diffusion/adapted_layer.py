@@ -58,8 +58,8 @@ class AdaptedLayer:
         start = 0
         for part, weight in parts:
             ranks = slice(start, start := start + part.rank)
-            down[0, ranks].copy_(_tap_by_tap(part.down).flatten(1))
-            up[0, :, ranks].copy_(part.up.float() * (part.strength * weight))
+            down[0, ranks].copy_(_tap_by_tap(part.down).flatten(1).float() * part.balance)
+            up[0, :, ranks].copy_(part.up.float() * (part.strength / part.balance * weight))
 
     def _split(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """[rows, size] to A [rows, rank, in · kernel · kernel] and B [rows, out, rank]."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import safetensors.torch
@@ -28,6 +30,18 @@ class LowRank:
     @property
     def rank(self) -> int:
         return self.down.shape[0]
+
+    @cached_property
+    def balance(self) -> float:
+        """Makes `balance · down` and `strength / balance · up` about equally large.
+
+        Either alone may be smaller than the numbers that fp16 holds well: alpha 1 at rank 128 is a
+        strength of 1/128. A power of two, which in fp32 changes no digit.
+        """
+        down, up = (float(matrix.abs().max()) for matrix in (self.down, self.up))
+        if not (down and up and self.strength):
+            return 1.0
+        return float(2.0 ** round(math.log2(abs(self.strength) * up / down) / 2))
 
 
 @dataclass(frozen=True)

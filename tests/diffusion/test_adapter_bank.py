@@ -87,6 +87,27 @@ def test_each_row_gets_its_own_lora(tmp_path: Path, channels_last: bool) -> None
             )
 
 
+@pytest.mark.parametrize(("sizes", "alpha"), [((0.05, 1e-3), 1.0), ((1.0, 1e-5), 64.0)])
+def test_a_weak_lora_keeps_its_digits_in_half_precision(
+    tmp_path: Path, sizes: tuple[float, float], alpha: float
+) -> None:
+    """kohya's alpha 1 at rank 128, folded into small numbers, would fall below fp16's own."""
+    net = Net().half()
+    tensors = tensors_of(1, 128, "linear")
+    down, up = (size * tensor for size, tensor in zip(sizes, tensors.values(), strict=True))
+    named = {
+        "lora_unet_linear.lora_down.weight": down, "lora_unet_linear.lora_up.weight": up,
+        "lora_unet_linear.alpha": torch.tensor(alpha),
+    }  # fmt: skip
+    adapter = saved(tmp_path / "1.safetensors", named)
+    bank = AdapterBank({"unet": net}, [(adapter,)], 1)
+    bank.select([(adapter,)])
+    [layer] = bank._layers.values()
+    a, b = layer._split(layer._stack[1:].double())
+    exact = alpha / 128 * (up.double() @ down.double())
+    assert (b[0] @ a[0] - exact).norm() / exact.norm() < 5e-4, "no worse than fp16 rounds"
+
+
 def test_a_row_without_lora_is_untouched_to_the_bit(tmp_path: Path) -> None:
     net, plain = Net(), Net()
     adapter = saved(tmp_path / "1.safetensors", tensors_of(1, 2))
