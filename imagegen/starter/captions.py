@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from random import Random
 
 from imagegen.starter.scenes import Scene
@@ -37,7 +37,8 @@ KNOWN = Pieces(
         """
         {o} {b} | {o} {b} | {o} {b} | {o}, {b} | {o} {v} {b} | {o} {v} {b} | {b}, {o} | {b}: {o}
         | {b} and {o} | {o} and {b} | {o}. {b}. | {b}. {o}. | {b} with {o} | {o} - {b} | {o}
-        {v}, {b} | {b}, and {o} {v} there | {o}; {b}
+        {v}, {b} | {b}, and {o} {v} there | {o}; {b} | {b} shows {o} | {b} carries {o} {v} | {b}
+        is behind {o} | {b} is the place of {o} | {b} holds {o} {v} | {o}, and under it {b}
         """
     ),
     objects=_pieces(
@@ -46,7 +47,10 @@ KNOWN = Pieces(
         {a_n} {n} in {c} | {n} in {c} | {a_n} {n} that is {c} | {n}, {c} | {a_c} {c} coloured
         {n} | {a_n} {n} of {c} colour | the {n} is {c} | our {c} {n} | one of our {c} {ns} | {c}
         {ns} | {a_c} {c}, {x} {n} | {x} {c} {n} | a {x} {c} {n} | {a_c} {c} {x} {n} | a {x} {n}
-        in {c} | {ns} in {c} | {n} ({c}) | {n} {c} | {a_c} {c} colored {n} | this {c} {n}
+        in {c} | {ns} in {c} | {n} ({c}) | {n} {c} | {a_c} {c} colored {n} | this {c} {n} | {n}
+        with {a_c} {c} coat | {a_n} {n} with {c} sides | {a_n} {n} dyed {c} | {a_n} {n} all in
+        {c} | {a_c} {c} copy of {a_n} {n} | {a_c} {c} edition of our {n} | my {c} {n} | {n}
+        covered in {c} | {n} with {c} skin
         """
     ),
     backgrounds=_pieces(
@@ -121,18 +125,23 @@ HELD_OUT = Pieces(
 # A "~" is any word: what belongs to what must be told from the words' places alone
 LOOSE = Pieces(
     frames=_pieces(
-        "{b} ~ {o} | {b} ~ ~ {o} {v} | {o} ~ {b} | {o}, ~ {b} | ~ {o} ~ {b} | {o} + {b}"
+        """
+        {b} ~ {o} | {b} ~ ~ {o} {v} | {o} ~ {b} | {o}, ~ {b} | ~ {o} ~ {b} | {o} + {b} |
+        {b} is ~ {o} | {b} is ~ {o} {v} | {b} ~ {o} {v} | {o}, and ~ {b} | {o}, ~ ~ {b}
+        """
     ),
     objects=_pieces(
         """
         {c} ~ {n} | ~ {c} {n} | {a_c} {c} ~ {n} | {a_n} {n} ~ {c} | {n} ~ {c} ~ | the ~ {c} {n} |
-        {a_n} ~ {n} ~ {c} | {a_c} {c} ~ ~ {n} | {ns} ~ {c}
+        {a_n} ~ {n} ~ {c} | {a_c} {c} ~ ~ {n} | {ns} ~ {c} | {n} with {c} ~ | {n} with {a_c} {c} ~
+        | {a_c} {c} ~ of the {n} | {a_c} {c} ~ of {a_n} {n}
         """
     ),
     backgrounds=_pieces(
         """
-        ~ {k} | ~ {a_k} {k} ~ | {k} ~ | ~ ~ {k} | on {a_k} {k} ~ | ~ {k} background | ~ the {k} ~ |
-        ~ {a_k} {k} background | the ~ is {k} | with {k} ~ | {k} ~ behind | against {a_k} {k} ~
+        ~ {k} | ~ {a_k} {k} ~ | ~ {a_k} {k} ~ | ~ {a_k} {k} ~ | {k} ~ | ~ ~ {k} | on {a_k} {k} ~ |
+        ~ {k} background | ~ the {k} ~ | ~ {a_k} {k} background | the ~ is {k} |
+        with {k} ~ | {k} ~ behind | against {a_k} {k} ~
         """
     ),
     verbs=KNOWN.verbs,
@@ -156,6 +165,14 @@ DISTRACTIONS = _pieces(
     pop | retro | art | paper | wood | glass | light | dark | warm | cool | gradient | texture |
     halftone | dots | text | watermark | blurry | logo | of | the | and | with | a | very
     """
+)
+# All that is said around colours and nouns
+WORDS: list[str] = sorted(
+    {
+        word
+        for pieces in (*astuple(KNOWN), FILLERS, DISTRACTIONS)
+        for word in re.findall(r"[a-z]{2,}", re.sub(r"{.*?}", "", " ".join(pieces)))
+    }
 )
 PLURALS = {"leaf": "leaves", "box": "boxes"}
 
@@ -226,11 +243,11 @@ def training_caption(scene: Scene, rng: Random) -> str:
         )
     if share < 0.24:
         return rng.choice((scene.object, f"a {scene.object}", f"{scene.object}s"))
-    if share < 0.50:
-        odd = [rng.choice(["objects", "backgrounds"]), *rng.sample(["frames"], rng.randint(0, 1))]
+    if share < 0.66:
+        odd = rng.sample(["objects", "backgrounds", "frames"], rng.randint(1, 3))
         return re.sub("~", lambda _: _stray(rng), _say(scene, rng, LOOSE, odd))
     words = caption(scene, rng)
-    return _with_distractions(words, rng) if share > 0.75 else words
+    return _with_distractions(words, rng) if share > 0.83 else words
 
 
 def _with_distractions(words: str, rng: Random) -> str:
@@ -247,8 +264,12 @@ def _with_distractions(words: str, rng: Random) -> str:
 
 
 def _stray(rng: Random) -> str:
-    """A word that means nothing here; three in ten do not exist, so that no token stays unmet."""
-    if rng.random() < 0.7:
+    """A word that means nothing here; most do not exist, so that no token stays unmet."""
+    share = rng.random()
+    if share < 0.4:
         return rng.choice(DISTRACTIONS)
+    if share < 0.8:  # one word's beginning and another's end, as in words not thought of
+        front, back = rng.choice(WORDS), rng.choice(WORDS)
+        return front[: rng.randint(2, len(front))] + back[-rng.randint(2, len(back)) :]
     syllables = rng.randint(1, 3)
     return "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(syllables))

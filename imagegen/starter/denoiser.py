@@ -1,7 +1,7 @@
 """Trains the starter's text encoder and UNet on the latents of drawn scenes. Resumable.
 
-Two stretches: at 16 x 16 latents, where shapes and words are learned cheaply, then at 32 x 32 and
-at the other aspect ratios, which is what people ask for.
+In turns: at 16 x 16 latents, where shapes and words are learned cheaply, and at 32 x 32 and the
+other aspect ratios, which is what people ask for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SNR_GAMMA, MAX_WEIGHT = 5.0, 10.0  # see loss_weights
 
 @dataclass(frozen=True)
 class Stretch:
-    """`steps` steps of `rows` rows on `scenes` scenes of each size, given in pixels."""
+    """Steps until step `until`, `rows` rows each, on `scenes` scenes of each size in pixels."""
 
     sizes: tuple[tuple[int, int], ...]
     scenes: int
@@ -58,7 +58,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet() -> UNet2DConditionModel:
-    """6.9 M parameters. `attention_head_dim` is the number of heads, for historical reasons."""
+    """6.7 M parameters. `attention_head_dim` is the number of heads, for historical reasons."""
     return UNet2DConditionModel(
         sample_size=32,
         block_out_channels=(64, 128, 128),

@@ -90,7 +90,7 @@ def plain_spec(prompt: str, seed: int, side: int) -> RenderSpec:
         width=side,
         height=side,
         num_inference_steps=20,
-        guidance_scale=4.0,
+        guidance_scale=6.0,
         scheduler=Scheduler.DPMPP_2M,
         seed=seed,
         adapters=(),
