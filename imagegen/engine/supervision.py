@@ -21,6 +21,8 @@ RESTARTING, FAILED, DRAINING = "restarting", "failed", "draining"
 
 LOADS_TO_FAIL = 3  # in a row, none of which became ready
 DEATHS_TO_FAIL = 10  # in a row, without a picture finished or found guilty between them
+# In a row, without a finished picture: if every picture kills, it is the accelerator that is ill
+GUILTY_TO_FAIL = 24
 LONGEST_BACKOFF_S = 30.0
 
 
@@ -42,6 +44,7 @@ class Supervision:
     _heard_at: float = 0.0
     _loads_in_a_row: int = 0
     _deaths_in_a_row: int = 0
+    _guilty_in_a_row: int = 0
     _last_words: str | None = None
 
     @property
@@ -73,7 +76,7 @@ class Supervision:
                 self._last_words = text
                 return [f"{text}\n{traceback}"]
             case Done():
-                self._deaths_in_a_row = 0
+                self._deaths_in_a_row = self._guilty_in_a_row = 0
         return []
 
     def died(self, how: str, now: float, *, by_guilty_picture: bool = False) -> None:
@@ -86,9 +89,14 @@ class Supervision:
         reason = self._last_words or how
         self.deaths += 1
         self._deaths_in_a_row = 0 if by_guilty_picture else self._deaths_in_a_row + 1
+        self._guilty_in_a_row += by_guilty_picture
         if self.phase != READY:
             self._loads_in_a_row += 1
-        if self._loads_in_a_row >= LOADS_TO_FAIL or self._deaths_in_a_row >= DEATHS_TO_FAIL:
+        if (
+            self._loads_in_a_row >= LOADS_TO_FAIL
+            or self._deaths_in_a_row >= DEATHS_TO_FAIL
+            or self._guilty_in_a_row >= GUILTY_TO_FAIL
+        ):
             self.failed(reason, hopeless=True)
             return
         self.phase, self.error = RESTARTING, reason

@@ -16,6 +16,7 @@ from imagegen.engine.messages import (
 from imagegen.engine.supervision import (
     DEATHS_TO_FAIL,
     FAILED,
+    GUILTY_TO_FAIL,
     LOADS_TO_FAIL,
     READY,
     RESTARTING,
@@ -96,17 +97,31 @@ def test_deaths_without_a_finished_picture_between_them_end_in_failure(health):
     assert health.may_start(0.0), "a finished picture forgives"
 
 
+def kill_twice(health):
+    """A picture that kills: the second death finds it guilty."""
+    health.hear(Ready(MODEL), 0.0)
+    health.died("killed", 0.0)
+    health.started(0.0)
+    health.hear(Ready(MODEL), 0.0)
+    health.died("killed", 0.0, by_guilty_picture=True)
+
+
 def test_a_death_that_names_the_guilty_is_forgiven(health):
-    for _ in range(DEATHS_TO_FAIL):  # pictures that kill: each has two deaths
-        health.hear(Ready(MODEL), 0.0)
-        health.died("killed", 0.0)
-        health.started(0.0)
-        health.hear(Ready(MODEL), 0.0)
-        health.died("killed", 0.0, by_guilty_picture=True)
+    for _ in range(DEATHS_TO_FAIL):
+        kill_twice(health)
         assert health.phase == RESTARTING
         assert health.may_start(0.0), "the next one may be well"
         health.started(0.0)
     assert health.deaths == 2 * DEATHS_TO_FAIL
+
+
+def test_where_every_picture_kills_none_is_to_blame(health):
+    for _ in range(GUILTY_TO_FAIL - 1):
+        kill_twice(health)
+        health.started(0.0)
+    kill_twice(health)
+    assert health.phase == FAILED
+    assert health.hopeless, "another instance has another accelerator"
 
 
 def test_the_operators_mistake_is_final(health):
