@@ -83,7 +83,7 @@ def ours(renderer: DiffusersRenderer, spec: RenderSpec) -> np.ndarray:
 
 def assert_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert ours.shape == theirs.shape
-    assert theirs.std() > 10, "a reference that shows nothing proves nothing"
+    assert theirs.std() > 4, "a reference that shows nothing proves nothing"
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= MAX_DIFFERENCE
 
 
