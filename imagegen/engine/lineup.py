@@ -33,6 +33,7 @@ class Lineup:
         self._limits = limits
         self._shrunk: dict[tuple[int, int], _Shrunk] = {}  # by size
         self._last: dict[Hashable, int] = {}  # when who or what came, or last led
+        self._moved: dict[int, int] = {}  # by picture: when it last moved
         self._now = 0  # counts comings and leads
 
     def choose(self, pictures: Sequence[Render]) -> list[int]:
@@ -45,6 +46,8 @@ class Lineup:
         chosen = [leader, *self._fill(leader, mates)]
         self._now += 1
         self._last |= dict.fromkeys(_keys(leader), self._now)
+        self._moved = {p.number: self._moved[p.number] for p in pictures if p.number in self._moved}
+        self._moved |= dict.fromkeys((picture.number for picture in chosen), self._now)
         return [picture.number for picture in chosen]
 
     def shrink(self, specs: Sequence[RenderSpec]) -> None:
@@ -72,11 +75,14 @@ class Lineup:
         self._shrunk.clear()
 
     def _fill(self, leader: Render, mates: Sequence[Render]) -> list[Render]:
-        """By rounds: each share's most urgent picture, then each one's second, …"""
+        """By rounds: each share's most urgent picture, then each one's second, …
+
+        In a round, who has not moved for longest comes first, and who has just come before all.
+        """
         rounds = Counter({leader.share: 1})
         order = []
         for picture in sorted(mates, key=lambda p: (p.deadline_at, p.number)):
-            order.append((rounds[picture.share], self._last[_keys(picture)[0]], picture))
+            order.append((rounds[picture.share], self._moved.get(picture.number, 0), picture))
             rounds[picture.share] += 1
         room = self._rows_at(leader.spec) - leader.spec.rows
         chosen = []

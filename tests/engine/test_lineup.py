@@ -94,6 +94,18 @@ def test_the_rows_beside_the_leader_s_are_dealt_across_shares(flights):
     assert shares == [ANN, ANN, BOB, CYD]
 
 
+def test_a_newcomer_among_many_callers_moves_at_once(make_spec):
+    flights = Flights(make_spec, rows=16)
+    for share in range(8):
+        flights.add(share, guidance_scale=5.0)
+    flights.turn()
+    [late] = flights.add(8, guidance_scale=5.0)
+    assert late in flights.turn()
+    left_out = [set(flights.here) - set(flights.turn()) for _ in range(20)]
+    assert all(len(one) == 1 for one in left_out)
+    assert all(a != b for a, b in itertools.pairwise(left_out)), "who waited moves in the next turn"
+
+
 def test_within_a_share_the_urgent_go_first_and_then_the_old(flights):
     flights.add(ANN, 1, deadline_at=9.0)
     flights.add(ANN, 4, deadline_at=8.0)
