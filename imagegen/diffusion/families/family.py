@@ -146,7 +146,7 @@ class Family(ABC):
     def denoise(
         self, latents: Tensor, timesteps: Tensor, conditions: Sequence[Conditioning]
     ) -> Tensor:
-        """One UNet call: latents [rows, …], timesteps [rows], conditions of as many rows."""
+        """One UNet call, all on its device: latents [rows, …], timesteps [rows], their conditions."""
         guidance = [known.guidance for known in conditions if known.guidance is not None]
         added = {
             name: torch.cat([known.added[name] for known in conditions])
@@ -154,7 +154,7 @@ class Family(ABC):
         }
         prediction: Tensor = self.unet(
             latents.contiguous(memory_format=torch.channels_last),
-            timesteps.to(self._device),
+            timesteps,
             encoder_hidden_states=torch.cat([known.embeddings for known in conditions]),
             timestep_cond=torch.cat(guidance) if guidance else None,
             added_cond_kwargs=added or None,
