@@ -146,7 +146,7 @@ class Family(ABC):
     def denoise(
         self, latents: Tensor, timesteps: Tensor, conditions: Sequence[Conditioning]
     ) -> Tensor:
-        """One UNet call, all on its device: latents [rows, …], timesteps [rows], their conditions."""
+        """One UNet call, all on its device: latents [rows, …], timesteps [rows], conditions."""
         guidance = [known.guidance for known in conditions if known.guidance is not None]
         added = {
             name: torch.cat([known.added[name] for known in conditions])
