@@ -17,7 +17,6 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.torch import save
-from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from imagegen.diffusion.loading import quieten, read_json
@@ -31,6 +30,7 @@ CAPTION_DROPOUT = (
     0.1  # how often a picture is shown without its words, so that guidance keeps working
 )
 ROWS = 8
+SNR_GAMMA, MAX_WEIGHT = 5.0, 10.0  # see loss_weights
 
 Progress = Callable[[int, int, float], None]  # step, of how many, mean loss of late
 
@@ -72,6 +72,23 @@ def read_pixels(picture: Path, resolution: int) -> torch.Tensor:
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 127.5 - 1
 
 
+def loss_weights(schedule: DDPMScheduler) -> torch.Tensor:
+    """How much a prediction's squared error counts at each timestep, mean 1, float [timesteps].
+
+    (1 + SNR) / SNR makes the noise's error that of v (Salimans & Ho 2022, arXiv:2202.00512),
+    bounded at `MAX_WEIGHT`: the colours of a picture are decided where there is hardly any
+    signal, and the plain error hardly counts there. Above `SNR_GAMMA` it falls with the SNR (Hang
+    et al. 2023, arXiv:2303.09556, eq. 7): fine detail is learned soon enough.
+    """
+    signal = schedule.alphas_cumprod
+    snr = signal / (1 - signal)
+    weights = ((1 + snr) / snr).clamp(max=MAX_WEIGHT) * (SNR_GAMMA / snr).clamp(max=1)
+    if schedule.config.prediction_type == "v_prediction":
+        weights = weights * signal  # its error is the noise's over the signal's share already
+    normalised: torch.Tensor = weights / weights.mean()
+    return normalised
+
+
 class LoraTrainer:
     """One training: the frozen model, its LoRA layers, and the examples as latents."""
 
@@ -91,6 +108,7 @@ class LoraTrainer:
             model / "unet", torch_dtype=torch.float32
         ).requires_grad_(False)
         self.schedule = DDPMScheduler.from_pretrained(model / "scheduler")
+        self.loss_weights = loss_weights(self.schedule).to(self.accelerator.device)
         self.generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # peft draws the A matrices from the global generator
         self.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGET_MODULES))
@@ -119,7 +137,7 @@ class LoraTrainer:
         self.states = torch.cat(states)  # row 0 is the empty caption
 
     def loss(self) -> torch.Tensor:
-        """The denoising loss of one random batch (Ho et al. 2020, eq. 14, or for v)."""
+        """The weighted denoising loss of one random batch (Ho et al. 2020, eq. 14, or for v)."""
         draw = self.generator
         rows = torch.randint(0, len(self.latents), (ROWS,), generator=draw)
         latents = self.latents[rows]
@@ -133,7 +151,8 @@ class LoraTrainer:
             predicted = self.unet(noisy, steps, states).sample
         if self.schedule.config.prediction_type == "v_prediction":
             noise = self.schedule.get_velocity(latents, noise, steps)
-        return F.mse_loss(predicted.float(), noise)
+        error = (predicted.float() - noise).square().mean((1, 2, 3))
+        return (self.loss_weights[steps] * error).mean()
 
     def train(self, steps: int, learning_rate: float, progress: Progress) -> None:
         """AdamW with a warm-up and a linear decay on the LoRA layers alone."""

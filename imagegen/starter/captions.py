@@ -243,11 +243,11 @@ def training_caption(scene: Scene, rng: Random) -> str:
         )
     if share < 0.24:
         return rng.choice((scene.object, f"a {scene.object}", f"{scene.object}s"))
-    if share < 0.66:
+    if share < 0.70:
         odd = rng.sample(["objects", "backgrounds", "frames"], rng.randint(1, 3))
         return re.sub("~", lambda _: _stray(rng), _say(scene, rng, LOOSE, odd))
     words = caption(scene, rng)
-    return _with_distractions(words, rng) if share > 0.83 else words
+    return _with_distractions(words, rng) if share > 0.85 else words
 
 
 def _with_distractions(words: str, rng: Random) -> str:

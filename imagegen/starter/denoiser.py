@@ -17,6 +17,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from imagegen.diffusion.training import loss_weights
 from imagegen.starter.autoencoder import as_pixels, training_device
 from imagegen.starter.captions import training_caption
 from imagegen.starter.scenes import Scene, draw, random_scene
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 WIDTH = 128  # of the text encoder's hidden states, which the UNet attends to
 LEARNING_RATE = 1e-3
-SNR_GAMMA, MAX_WEIGHT = 5.0, 10.0  # see loss_weights
 
 
 @dataclass(frozen=True)
@@ -161,21 +161,6 @@ def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
         captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
     ).input_ids
     return tokens
-
-
-def loss_weights(schedule: DDPMScheduler) -> torch.Tensor:
-    """How much the noise's squared error counts at each timestep, mean 1, float [1000].
-
-    (1 + SNR) / SNR makes it the error of v (Salimans & Ho 2022, arXiv:2202.00512), bounded at
-    `MAX_WEIGHT`: the colours of a picture are decided where there is hardly any signal, and the
-    plain error hardly counts there. Above `SNR_GAMMA` it falls with the SNR (Hang et al. 2023,
-    arXiv:2303.09556, eq. 7): fine detail is learned soon enough.
-    """
-    signal = schedule.alphas_cumprod
-    snr = signal / (1 - signal)
-    weights = ((1 + snr) / snr).clamp(max=MAX_WEIGHT) * (SNR_GAMMA / snr).clamp(max=1)
-    normalised: torch.Tensor = weights / weights.mean()
-    return normalised
 
 
 class Trainer:

@@ -7,12 +7,13 @@ from random import Random
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from tiny_models import draw, make_model, make_spec, use
 
 from imagegen.adapter_files.check import check_adapter
 from imagegen.diffusion.loading import quieten
 from imagegen.diffusion.renderer import DiffusersRenderer
-from imagegen.diffusion.training import train_lora
+from imagegen.diffusion.training import loss_weights, train_lora
 from imagegen.errors import InvalidTraining
 from imagegen.starter import autoencoder, denoiser, text, train
 from imagegen.starter.brands import training_picture
@@ -93,6 +94,20 @@ def test_the_tokenizer_reads_as_clip_does(tmp_path: Path) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True).split() == ["a", "red", "mug"]
     assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
     assert tokenizer("é日😀").input_ids  # any bytes can be read
+
+
+def test_noise_and_v_weigh_an_error_alike() -> None:
+    """The same prediction in either form has the same loss; the noisiest steps count most."""
+    noise = denoiser.noise_schedule()
+    velocity = DDPMScheduler.from_config(noise.config, prediction_type="v_prediction")
+    of_noise, of_velocity = loss_weights(noise), loss_weights(velocity)
+    signal = noise.alphas_cumprod  # |error of v|² = |error of noise|² / signal
+    shares = of_velocity / signal / of_noise
+    torch.testing.assert_close(shares, shares[0].expand(1000))
+    for weights in (of_noise, of_velocity):
+        assert weights.mean().item() == pytest.approx(1)
+    assert of_noise.argmax() > 500
+    assert of_noise[999] == of_noise.max()
 
 
 def test_a_trained_lora_lands_and_changes_the_picture(
