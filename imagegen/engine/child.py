@@ -11,12 +11,13 @@ import pickle
 import signal
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
-from imagegen.engine.calls import PoisonedRenderer
+from imagegen.engine.calls import PoisonedRenderer, sentence
 from imagegen.engine.messages import Entered, LoadFailed, Poisoned, Ready, Start, ToChild
 from imagegen.engine.renderer import Renderer
 from imagegen.engine.turn import Turns
@@ -45,6 +46,9 @@ def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
     except PoisonedRenderer as error:
         cause = "".join(traceback.format_exception(error.__cause__))
         connection.send(Poisoned(str(error), cause))
+    except Exception as error:  # a fault of our own loop, or the parent has gone
+        with suppress(OSError):
+            connection.send(Poisoned(sentence(error), traceback.format_exc()))
     finally:
         _exit(1)
 

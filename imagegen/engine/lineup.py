@@ -34,6 +34,7 @@ class Lineup:
         self._shrunk: dict[tuple[int, int], _Shrunk] = {}  # by size
         self._last: dict[Hashable, int] = {}  # when who or what came, or last led
         self._moved: dict[int, int] = {}  # by picture: when it last moved
+        self._landed: dict[int, int] = {}  # by share: when a picture of it last landed
         self._now = 0  # counts comings and leads
 
     def choose(self, pictures: Sequence[Render]) -> list[int]:
@@ -49,6 +50,17 @@ class Lineup:
         self._moved = {p.number: self._moved[p.number] for p in pictures if p.number in self._moved}
         self._moved |= dict.fromkeys((picture.number for picture in chosen), self._now)
         return [picture.number for picture in chosen]
+
+    def choose_to_land(self, arrived: Sequence[Render]) -> int:
+        """The number of the one to decode next: shares take turns, each with his first come first.
+
+        arrived: in the order in which they came.
+        """
+        self._now += 1
+        first = min(arrived, key=lambda picture: self._landed.get(picture.share, 0))
+        self._landed = {p.share: self._landed.get(p.share, 0) for p in arrived}
+        self._landed[first.share] = self._now
+        return first.number
 
     def shrink(self, specs: Sequence[RenderSpec]) -> None:
         """A step of these did not fit in memory: half of their rows, until some steps were good.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -17,7 +17,7 @@ from itertools import count
 from imagegen.errors import QueueFull
 from imagegen.generation import RenderSpec, RowLimits
 
-DEATHS_TO_QUARANTINE = 2
+DEATHS_TO_QUARANTINE = 2  # the last of them alone
 UNMEASURED_RETRY_S = 5.0  # no step has been measured yet, so there is no better figure
 NEW_SHARE = 0.3  # of the newest step in the running mean
 FULL = 2  # batches in flight at most, so that a newcomer need not wait for a full one's end
@@ -34,6 +34,7 @@ class Ticket:
     steps_left: int
     share: int = 0  # stands for the caller in the render process, which must not know him
     deaths: int = 0  # render processes that died while they worked on it
+    company: int = 0  # if one did: how many may be in flight with it at most, itself included
     leaving: bool = False  # its caller has been told; its rows are in use until the step ends
 
     @property
@@ -55,8 +56,9 @@ class Schedule:
     share: one picture, or a batch divided by the callers. So a caller with 200 pictures delays
     another's single one by no more than the steps that they share.
 
-    A picture on which the render process died waits at the front and then runs alone, so that a
-    second death names the guilty.
+    Pictures on which the render process died wait at the front. A quarter of them are tried
+    together with nobody else, after another death a quarter of those, at last one alone: so a death
+    names the guilty, and the innocent, all of them where the cause lay outside, soon move on.
     """
 
     def __init__(self, *, max_queue: int) -> None:
@@ -146,10 +148,13 @@ class Schedule:
         """
         lost = [ticket for ticket in self._in_flight.values() if not ticket.leaving]
         self._in_flight.clear()
+        alone = len(suspects) == 1
         guilty = []
         for ticket in reversed(lost):
-            ticket.deaths += ticket.number in suspects
-            if ticket.deaths >= DEATHS_TO_QUARANTINE:
+            if ticket.number in suspects:
+                ticket.deaths += 1
+                ticket.company = max(1, len(suspects) // 4)
+            if alone and ticket.number in suspects and ticket.deaths >= DEATHS_TO_QUARANTINE:
                 del self._alive[ticket.number]
                 guilty.append(ticket.number)
             elif ticket.deaths:
@@ -182,15 +187,19 @@ class Schedule:
         return sum(ticket.steps_left * ticket.row_pixels for ticket in work) * self._row_pixel_s
 
     def _pop_next(self) -> Ticket | None:
-        if any(ticket.deaths for ticket in self._in_flight.values()):
-            return None
-        if self._suspects:
-            return self._suspects.pop(0)  # nobody else has been let in since the death
+        suspected = [ticket for ticket in self._in_flight.values() if ticket.deaths]
+        if suspected or self._suspects:  # nobody else has been let in since the death
+            together = [*suspected, *self._suspects[:1]]
+            most = min(ticket.company for ticket in together)
+            return self._suspects.pop(0) if self._suspects and len(together) <= most else None
+        batches = self._batches_by_caller() if self._lines else {}
+        flying = sum(batches.values(), start=Fraction(0))
+        share = Fraction(1, max(1, len(self._lines.keys() | batches.keys())))
         for caller, line in self._lines.items():
             size = self._size(line[0])
-            everyone = self._batches(self._in_flight.values()) + size
-            own = self._batches(self._of(caller)) + size
-            if everyone > 1 and own > max(size, Fraction(1, self._callers())):
+            everyone = flying + size
+            own = batches.get(caller, 0) + size
+            if everyone > 1 and own > max(size, share):
                 continue  # he has his share; those behind him shall get theirs
             if everyone > FULL:
                 return None  # only a full house keeps him out: nobody overtakes him
@@ -215,15 +224,12 @@ class Schedule:
         """In batches of pictures like this one."""
         return Fraction(ticket.spec.rows, self.limits.at(ticket.spec.width, ticket.spec.height))
 
-    def _batches(self, tickets: Iterable[Ticket]) -> Fraction:
-        return sum(map(self._size, tickets), start=Fraction(0))
-
-    def _of(self, caller: str) -> list[Ticket]:
-        return [ticket for ticket in self._in_flight.values() if ticket.caller == caller]
-
-    def _callers(self) -> int:
-        """How many have pictures that wait or are in flight."""
-        return len(self._lines.keys() | {ticket.caller for ticket in self._in_flight.values()})
+    def _batches_by_caller(self) -> dict[str, Fraction]:
+        """What each has in flight."""
+        batches: dict[str, Fraction] = {}
+        for ticket in self._in_flight.values():
+            batches[ticket.caller] = batches.get(ticket.caller, Fraction(0)) + self._size(ticket)
+        return batches
 
     def _share_of(self, caller: str) -> int:
         """The number of his pictures in flight, or the first that nobody has."""

@@ -22,7 +22,7 @@ RESTARTING, FAILED, DRAINING = "restarting", "failed", "draining"
 LOADS_TO_FAIL = 3  # in a row, none of which became ready
 DEATHS_TO_FAIL = 10  # in a row, without a picture finished or found guilty between them
 # In a row, without a finished picture: if every picture kills, it is the accelerator that is ill
-GUILTY_TO_FAIL = 24
+GUILTY_TO_FAIL = 6
 LONGEST_BACKOFF_S = 30.0
 
 

@@ -6,7 +6,7 @@ A turn is one call of the denoiser.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from queue import SimpleQueue
 from typing import Generic
@@ -30,6 +30,7 @@ from imagegen.errors import ImagegenError
 from imagegen.generation import RowLimits
 
 PREVIEW_EVERY_S = 0.2
+PAUSE_S = 0.25  # between steps, for beginning pictures and again for decoding; more if a step does
 
 
 class Turns(Generic[D]):
@@ -47,7 +48,9 @@ class Turns(Generic[D]):
         self._inbox = inbox
         self._send = send
         self._calls: Calls[D] = Calls(send)
+        self._ordered: dict[int, Render] = {}  # not begun yet
         self._in_flight: dict[int, Flight[D]] = {}
+        self._step_s = 0.0  # what the last step took
         self._news: list[FromChild] = []
 
     def run(self) -> None:
@@ -59,18 +62,22 @@ class Turns(Generic[D]):
         try:
             self._admit()
             self._step()
-            self._report()  # decoding may take long
+            self._report()
             self._retire()
         finally:
             self._report()
 
     def _admit(self) -> None:
         """Waits for work when there is none; otherwise takes what has arrived meanwhile."""
-        if not self._in_flight:
+        if not self._in_flight and not self._ordered:
             self._lineup.idle()
             self._take(self._inbox.get())
         while not self._inbox.empty():
             self._take(self._inbox.get())
+        for _ in self._pause():
+            if not self._ordered:
+                return
+            self._begin(self._ordered.pop(next(iter(self._ordered))))
 
     def _step(self) -> None:
         travelling = [flight.order for flight in self._in_flight.values() if not flight.arrived]
@@ -81,24 +88,38 @@ class Turns(Generic[D]):
         self._fail(outcome)
         moved = [flight for group in outcome.groups for flight in group.flights]
         if moved:
-            seconds = sum(group.seconds for group in outcome.groups)
-            self._news.append(_stepped(moved, seconds))
+            self._step_s = sum(group.seconds for group in outcome.groups)
+            self._news.append(_stepped(moved, self._step_s))
         moved_at = time.perf_counter()
         for flight in moved:
             flight.moved_at = moved_at
             self._preview_if_due(flight)
 
     def _retire(self) -> None:
-        """One picture at most: decoding many at a time would keep everybody else waiting."""
-        arrived = [flight for flight in self._in_flight.values() if flight.arrived]
-        if not arrived:
-            return
-        first = min(arrived, key=attrgetter("moved_at"))
-        outcome = self._calls.for_all(self._renderer.finish, [first])
-        self._fail(outcome)
-        for group in outcome.groups:
-            for flight, finished in zip(group.flights, group.result, strict=True):
-                self._land(flight, finished.pixels)
+        """Decodes one by one, each told at once. What the pause has no room for waits a step."""
+        for _ in self._pause():
+            arrived = [flight for flight in self._in_flight.values() if flight.arrived]
+            if not arrived:
+                return
+            arrived.sort(key=attrgetter("moved_at"))
+            number = self._lineup.choose_to_land([flight.order for flight in arrived])
+            outcome = self._calls.for_all(self._renderer.finish, [self._in_flight[number]])
+            self._fail(outcome)
+            for group in outcome.groups:
+                for flight, finished in zip(group.flights, group.result, strict=True):
+                    self._land(flight, finished.pixels)
+            self._report()
+
+    def _pause(self) -> Iterator[None]:
+        """Once, and again until a step's time is over.
+
+        So pictures begin and land as fast as they move, however few steps they take, and whoever
+        moves is never kept waiting for much longer than he moves.
+        """
+        ends_at = time.perf_counter() + max(PAUSE_S, self._step_s)
+        yield
+        while time.perf_counter() < ends_at:
+            yield
 
     def _report(self) -> None:
         for message in self._news:
@@ -107,9 +128,11 @@ class Turns(Generic[D]):
 
     def _take(self, message: ToChild) -> None:
         match message:
-            case Render():
-                self._begin(message)
+            case Render(number):
+                self._ordered[number] = message
             case Drop(number):
+                if self._ordered.pop(number, None) is not None:
+                    self._news.append(Dropped(number, 0.0))
                 flight = self._in_flight.pop(number, None)
                 if flight is not None:  # else its last word has been said already
                     self._news.append(Dropped(number, flight.gpu_s))

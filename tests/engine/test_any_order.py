@@ -282,3 +282,18 @@ def test_a_single_picture_moves_within_two_turns_whatever_another_caller_has(
     number = len(many) + 1
     engine.submit([single], "bob", 5_000.0)
     assert number in engine.turn() + engine.turn()
+
+
+@given(row_limits=limits, steps=st.sampled_from([1, 2, 5, 12]), before=st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_a_single_picture_is_answered_soon_whatever_another_caller_has(
+    row_limits: RowLimits, steps: int, before: int
+) -> None:
+    engine = RenderProcessInHand(row_limits, max_queue=300)
+    engine.submit([replace(PLAIN, seed=seed) for seed in range(200)], "ann", 1.0)
+    for _ in range(before):
+        engine.turn()
+    [future] = engine.submit([replace(PLAIN, num_inference_steps=steps)], "bob", 5_000.0)
+    for _ in range(2 * steps + 2):  # of two callers each moves at least every second turn
+        engine.turn()
+    assert future.done()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 
 import pytest
 
 from imagegen.engine import spawn
-from imagegen.engine.fake import FakeRenderer, draw
+from imagegen.engine.fake import FakeDenoising, FakeRenderer, draw
 from imagegen.engine.messages import Render, Start
 from imagegen.engine.process import RenderProcess
+from imagegen.engine.renderer import Picture
 from imagegen.errors import Quarantined, RenderFailed
 from imagegen.generation import Rendering, RenderSpec, RowLimits
 
@@ -40,6 +42,21 @@ def engine() -> Iterator[RenderProcess]:
     engine.start()
     yield engine
     engine.stop(0)
+
+
+class Forgetful(FakeRenderer):
+    """Gives back fewer pictures than it was asked for, on which our own loop stumbles."""
+
+    def finish(self, pictures: Sequence[FakeDenoising]) -> list[Picture]:
+        return []
+
+
+def test_a_fault_of_our_own_loop_is_in_the_log(make_spec, start_engine, caplog):
+    caplog.set_level(logging.INFO, logger="imagegen.engine")
+    [future] = start_engine(Forgetful).submit([make_spec()], deadline_s=LONG_S)
+    assert isinstance(future.exception(LONG_S), Quarantined)
+    assert "ValueError: zip()" in caplog.text
+    assert "in _retire" in caplog.text
 
 
 class Batch:
@@ -109,6 +126,7 @@ import os, threading
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.keeper import Keeper
 from imagegen.engine.process import RenderProcess
+from imagegen.engine.renderer import Picture
 
 engine, close = RenderProcess(FakeRenderer, max_queue=8), Keeper.close
 

@@ -118,6 +118,33 @@ def test_suspects_run_alone_so_that_only_the_guilty_is_quarantined(schedule, sma
     assert admit(schedule) == [elsewhere, waiting]
 
 
+def test_the_guilty_is_sought_by_quarters_so_that_the_innocent_soon_move_on(schedule, small):
+    schedule.limits = RowLimits(((SMALL, 34),))
+    everyone = schedule.submit([small] * 16, "ann", 100.0)
+    [other] = schedule.submit([small], "bob", 100.0)
+    assert sorted(admit(schedule)) == [*everyone, other]
+    assert schedule.lost(set(everyone)) == []
+    assert admit(schedule) == everyone[:4], "a quarter, and nobody beside it"
+    for number in everyone[:4]:
+        schedule.retire(number)
+    second = admit(schedule)
+    assert second == everyone[4:8]
+    assert schedule.lost(set(second)) == []
+    for number in second[:3]:
+        assert admit(schedule) == [number], "a quarter of those"
+        schedule.retire(number)
+    guilty = second[3]
+    assert admit(schedule) == [guilty]
+    assert schedule.lost({guilty}) == [guilty]
+    assert admit(schedule) == everyone[8:12]
+    for number in everyone[8:12]:
+        schedule.retire(number)
+    assert admit(schedule) == everyone[12:]
+    for number in everyone[12:]:
+        schedule.retire(number)
+    assert admit(schedule) == [other]
+
+
 def test_a_suspect_may_leave_while_it_waits(schedule, small):
     first, second = schedule.submit([small] * 2, "ann", 100.0)
     admit(schedule)

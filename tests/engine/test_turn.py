@@ -109,19 +109,50 @@ def test_pictures_join_and_leave_between_steps(make_spec):
     assert bench.numbers(Done) == [1, 0]
 
 
-def test_pictures_that_arrive_together_are_decoded_one_a_turn_while_others_move(make_spec):
+def test_pictures_that_arrive_together_land_at_once_where_decoding_is_quick(make_spec):
+    bench = Bench(*(make_spec(seed=seed) for seed in range(6)))
+    for _ in range(3):
+        bench.turns.turn()
+    assert bench.numbers(Done) == [0, 1, 2, 3, 4, 5]
+
+
+def test_slow_decoding_and_encoding_leave_room_for_a_step_between(make_spec, monkeypatch):
+    monkeypatch.setattr(turn_module, "PAUSE_S", 0.0)  # as if a step took long against it
     long = make_spec(seed=9, num_inference_steps=9)
     bench = Bench(make_spec(seed=0), make_spec(seed=1), make_spec(seed=2), long)
-    for _ in range(3):
+    bench.turns._renderer = CostlyRenderer()
+    for _ in range(6):  # one of those who wait begins in each turn, one that has arrived lands
         bench.turns.turn()
-    bench.put(4, make_spec(seed=4, num_inference_steps=1))  # arrives before 1 and 2 are decoded
-    at = len(bench.said)
-    for _ in range(3):
-        bench.turns.turn()
-    told = [message for message in bench.said[at:] if not isinstance(message, Stepped)]
-    calls = [message.numbers for message in told if isinstance(message, Heartbeat)]
-    assert calls == [(4,), (3, 4), (1,), (3,), (2,), (3,), (4,)]
-    assert bench.numbers(Done) == [0, 1, 2, 4]
+    calls = [tuple(sorted(m.numbers)) for m in bench.said if isinstance(m, Heartbeat)]
+    assert calls == [
+        *((0,), (0,)),
+        *((1,), (0, 1)),
+        *((2,), (0, 1, 2), (0,)),
+        *((3,), (1, 2, 3), (1,)),
+        *((2, 3), (2,)),
+        (3,),
+    ]
+
+
+def test_landing_goes_in_turn_among_callers(make_spec, monkeypatch):
+    monkeypatch.setattr(turn_module, "PAUSE_S", 0.0)
+    bench = Bench(*(make_spec(seed=seed, num_inference_steps=2) for seed in range(6)))
+    bench.inbox.put(Render(6, make_spec(seed=6, num_inference_steps=2), 1, 0.0, previews=False))
+    bench.turns._renderer = SlowLanding()
+    bench.expected += 1
+    bench.run()
+    assert bench.numbers(Done).index(6) <= 1, "one of the other caller's before it, not six"
+
+
+def test_a_picture_that_leaves_before_it_has_begun_costs_nothing(make_spec, monkeypatch):
+    monkeypatch.setattr(turn_module, "PAUSE_S", 0.0)
+    bench = Bench(make_spec(), make_spec(seed=1))
+    bench.turns._renderer = CostlyRenderer()
+    bench.turns.turn()
+    bench.inbox.put(Drop(1))
+    bench.run()
+    assert [m for m in bench.said if isinstance(m, Dropped)] == [Dropped(1, 0.0)]
+    assert (1,) not in [m.numbers for m in bench.said if isinstance(m, Heartbeat)]
 
 
 def test_of_those_that_have_arrived_the_first_is_decoded_first(make_spec):
@@ -249,6 +280,31 @@ class CostlyRenderer(RecordingRenderer):
     def preview(self, picture: FakeDenoising) -> Picture:
         time.sleep(0.1)
         return super().preview(picture)
+
+
+class SlowLanding(RecordingRenderer):
+    def finish(self, pictures: Sequence[FakeDenoising]) -> list[Picture]:
+        time.sleep(0.02)
+        return super().finish(pictures)
+
+
+class OnceFull(RecordingRenderer):
+    """There is no memory for the first text that is read."""
+
+    full = True
+
+    def begin(self, spec: RenderSpec) -> FakeDenoising:
+        if self.full:
+            self.full = False
+            raise MemoryError("no room for a text")
+        return super().begin(spec)
+
+
+def test_a_beginning_that_ran_out_of_memory_is_tried_again_once(make_spec):
+    bench = Bench(make_spec())
+    bench.turns._renderer = OnceFull()
+    bench.run()
+    assert bench.numbers(Done) == [0]
 
 
 def test_encoding_previews_and_decoding_are_paid_for_too(make_spec):
