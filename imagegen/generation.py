@@ -188,6 +188,7 @@ class RowLimits:
     """How many denoiser rows one call may have; guidance makes a picture take two."""
 
     GUIDED_ROWS: ClassVar[int] = 2
+    MOST: ClassVar[int] = 64  # of any model on any device: more gain nothing
 
     probes: tuple[tuple[int, int], ...] = ()  # (pixels of one picture, rows that fit), ascending
 

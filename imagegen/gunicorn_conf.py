@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
-SPARE_THREADS = 32  # for probes, pages and pictures while every place in the queue is waited for
+from imagegen.engine.scheduling import FULL
+from imagegen.generation import RowLimits
+
+# Every picture that waits or is in flight may have a request of its own, which keeps a thread
+MOST_IN_FLIGHT = FULL * RowLimits.MOST
+SPARE_THREADS = 32  # for probes, pages and pictures while every place is taken
 KEPT_ALIVE_CONNECTIONS = 1_000
+RECEIVE_S = 30.0  # for a request to arrive, its body included
 
 # From SIGTERM on: those in flight get GRACE_S, then the render process stops and they are told;
 # kept-alive connections linger for gthread's 2 s. After KILL_S the master kills what is left; Cloud
@@ -24,7 +32,7 @@ KILL_S = 9
 
 def gunicorn_options(max_queue: int, listener_fd: int) -> dict[str, Any]:
     """Options for gunicorn's Config. gunicorn takes over `listener_fd`, a listening socket."""
-    threads = max_queue + SPARE_THREADS
+    threads = max_queue + MOST_IN_FLIGHT + SPARE_THREADS
     return {
         "bind": f"fd://{listener_fd}",
         "workers": 1,  # one render process owns the accelerator
@@ -59,6 +67,42 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
             super().exception(msg, *args, **kwargs)
 
 
+class BoundedConnection:
+    """A client's socket, on which a request may trickle in for RECEIVE_S, byte by byte.
+
+    `wsgi.STALLED_S` bounds each silence; a hundred clients that send a byte a second would still
+    keep all threads. What is sent starts the time anew, for the next request.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._since: float | None = None  # the request's first byte
+        self._over = False
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Raises BlockingIOError, as a silent client's socket does, when the time is over.
+
+        From then on nothing more comes: gunicorn reads on before it closes, on its only main loop.
+        """
+        if flags:  # somebody only looks whether the client is still there
+            return self._connection.recv(size, flags)
+        if self._over:
+            return b""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now > self._since + RECEIVE_S:
+            self._over = True
+            raise BlockingIOError("the request has not arrived in time")
+        return self._connection.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self._since = None
+        self._connection.sendall(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gthread that goes on answering while it drains, so that probes and callers hear of it.
 
@@ -66,6 +110,12 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
     """
 
     _leaving = False
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """A connection has something to read: by a thread, but not for ever."""
+        if not isinstance(conn.sock, BoundedConnection):
+            conn.sock = BoundedConnection(conn.sock)
+        super().enqueue_req(conn)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: finish what is in flight."""

@@ -14,8 +14,12 @@ from imagegen.errors import InvalidSettings
 
 T = TypeVar("T")
 
-# torch has no exception of its own for it: "DefaultCPUAllocator: can't allocate memory: …"
-_CPU_IS_FULL = re.compile(r"can't allocate memory|not enough memory")
+# torch has no exception of its own for these: "DefaultCPUAllocator: can't allocate memory: …",
+# pinned memory, kernels that are loaded late, cuBLAS, and cuDNN whose workspaces do not fit
+_IS_FULL = re.compile(
+    r"can't allocate memory|not enough memory|CUDA error: out of memory"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED|unable to find an engine to execute"
+)
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,7 +74,7 @@ def fitting(call: Callable[[], T]) -> T:
         reason = str(error)
     except RuntimeError as error:
         reason = str(error)
-        if not _CPU_IS_FULL.search(reason):
+        if not _IS_FULL.search(reason):
             raise
     torch.cuda.empty_cache()
     raise MemoryError(reason)

@@ -16,10 +16,10 @@ from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
-from imagegen.diffusion.row_limits import MOST_ROWS, Probe
+from imagegen.diffusion.row_limits import Probe
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import RenderFailed
-from imagegen.generation import AdapterUse, ModelInfo, RenderSpec
+from imagegen.generation import AdapterUse, ModelInfo, RenderSpec, RowLimits
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
@@ -62,7 +62,7 @@ class DiffusersRenderer:
         dtype: str = "auto",
         *,
         name: str | None = None,
-        adapter_slots: int = MOST_ROWS,
+        adapter_slots: int = RowLimits.MOST,
     ) -> None:
         """Remembers; `load` does the work.
 

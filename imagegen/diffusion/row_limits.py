@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
     from imagegen.diffusion.families.family import Family
 
-MOST_ROWS = 64
 MOST_CPU_ROWS = 16  # at the native size; more gain nothing
 FREE_SHARE = 1 / 16  # of the device's memory: for pictures in flight, and what lies between blocks
 # Whoever joins waits for a step, and a device this busy gains next to nothing from more rows.
 LONGEST_STEP_S = 1.0
 LONGEST_CPU_STEP_S = 8.0  # only one picture alone may take longer: there must be a way for it
+LONGEST_STEP_ALONE_S = 60.0  # half of what the watchdog waits: attention grows faster than pixels
 
 StepSeconds = Callable[[int, int], float]  # of a square's side and rows; infinite: does not fit
 
@@ -73,8 +73,10 @@ class Probe:
     def _cuda_step_s(self, device: torch.device, px: int, rows: int) -> float:
         torch.cuda.empty_cache()
         try:
+            fitting(partial(self.step, px, rows))  # the first call of a shape loads and plans
             step_s = fitting(partial(self.step, px, rows))
-            fitting(partial(self.decode, px))
+            if rows == RowLimits.GUIDED_ROWS:  # pictures are decoded one by one
+                fitting(partial(self.decode, px))
         except MemoryError:
             return math.inf
         free, total = torch.cuda.mem_get_info(device)  # torch still holds the most it has used
@@ -85,10 +87,9 @@ def cpu_row_limits(native_px: int, guided_step_s: float) -> RowLimits:
     """guided_step_s: of two rows at the native size. Rows at twice its pixels cost twice."""
     row_s = guided_step_s / RowLimits.GUIDED_ROWS
     most = min(MOST_CPU_ROWS, math.floor(LONGEST_CPU_STEP_S / row_s))
+    shares = [n for n in (1, 2, 4) if n == 1 or n * guided_step_s <= LONGEST_STEP_ALONE_S]
     return RowLimits(
-        tuple(
-            (native_px**2 * share, max(most // share, RowLimits.GUIDED_ROWS)) for share in (1, 2, 4)
-        )
+        tuple((native_px**2 * n, max(most // n, RowLimits.GUIDED_ROWS)) for n in shares)
     )
 
 
@@ -104,6 +105,6 @@ def cuda_row_limits(native_px: int, step_s: StepSeconds) -> RowLimits:
 def most_rows(step_s: Callable[[int], float]) -> int:
     """The largest batch whose step is short enough, by doubling from one guided picture."""
     rows = RowLimits.GUIDED_ROWS
-    while rows < MOST_ROWS and step_s(2 * rows) <= LONGEST_STEP_S:
+    while rows < RowLimits.MOST and step_s(2 * rows) <= LONGEST_STEP_S:
         rows *= 2
     return rows

@@ -152,7 +152,8 @@ class LoraTrainer:
         if self.schedule.config.prediction_type == "v_prediction":
             noise = self.schedule.get_velocity(latents, noise, steps)
         error = (predicted.float() - noise).square().mean((1, 2, 3))
-        return (self.loss_weights[steps] * error).mean()
+        loss: torch.Tensor = (self.loss_weights[steps] * error).mean()
+        return loss
 
     def train(self, steps: int, learning_rate: float, progress: Progress) -> None:
         """AdamW with a warm-up and a linear decay on the LoRA layers alone."""

@@ -48,7 +48,10 @@ STRETCHES = (
     replace(SIZES, until=16_000),
     replace(SIZES, until=17_500, learning_rate=4e-4),
 )
-REFINEMENT = (replace(WORDS, until=2_500), replace(SIZES, until=6_500))
+REFINEMENT = (
+    replace(WORDS, until=2_500),
+    replace(SIZES, until=5_500, learning_rate=5e-4),
+)
 # Large blocks stay with the process instead of going back to the kernel after every operation,
 # and OpenMP threads wait a little before they sleep: together 1.7 times faster on two cores.
 ALLOCATION = {

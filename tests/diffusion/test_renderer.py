@@ -197,6 +197,23 @@ def test_other_errors_of_torch_are_not_memory() -> None:
         fitting(lambda: torch.zeros(2).view(3))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_what_cuda_says_of_full_memory_is_out_of_memory(said: str) -> None:
+    def call() -> None:
+        raise RuntimeError(said)
+
+    with pytest.raises(MemoryError):
+        fitting(call)
+
+
 def test_begin_and_step_wait_for_the_device(
     renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

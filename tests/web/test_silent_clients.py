@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
@@ -9,7 +10,11 @@ import time
 import pytest
 from gunicorn.config import Config
 
-from imagegen.gunicorn_conf import QuietLogger
+from imagegen import gunicorn_conf
+from imagegen.engine.scheduling import Schedule
+from imagegen.errors import QueueFull
+from imagegen.generation import RenderSpec, RowLimits, Scheduler
+from imagegen.gunicorn_conf import BoundedConnection, QuietLogger, gunicorn_options
 from imagegen.wsgi import listen
 
 
@@ -29,6 +34,42 @@ def test_connections_inherit_the_bound_on_silence() -> None:
             assert 0.9 < time.monotonic() - began < 5
             with pytest.raises(BlockingIOError):  # nobody reads what is sent
                 connection.sendall(bytes(100_000_000))
+
+
+def test_a_request_that_trickles_in_has_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_conf, "RECEIVE_S", 0.2)
+    ours, client = socket.socketpair()
+    with ours, client:
+        connection = BoundedConnection(ours)
+        for _ in range(2):  # the second request of a kept-alive connection has its own time
+            client.sendall(b"GET /")
+            assert connection.recv(100) == b"GET /"
+            connection.sendall(b"HTTP/1.1 200 OK")
+            time.sleep(0.25)
+        client.sendall(b"G")
+        assert connection.recv(100) == b"G"
+        time.sleep(0.25)
+        client.sendall(b"E")
+        with pytest.raises(BlockingIOError):
+            connection.recv(100)
+        assert connection.recv(100, socket.MSG_PEEK) == b"E", "looking is always allowed"
+        assert connection.recv(100) == b"", "gunicorn reads on before it closes"
+        assert connection.fileno() == ours.fileno()
+
+
+@pytest.mark.parametrize("max_queue", [8, 64])
+def test_there_are_threads_for_everyone_the_engine_takes_in(max_queue: int) -> None:
+    """Else the last ones would not even hear that the queue is full, nor the probes anything."""
+    schedule = Schedule(max_queue=max_queue)
+    schedule.limits = RowLimits(((64, RowLimits.MOST),))
+    spec = RenderSpec("a", "a mug", "", 8, 8, 9, 1.0, Scheduler.DDIM, 0, (), exact=False)
+    taken = 0
+    with contextlib.suppress(QueueFull):
+        while True:
+            taken += len(schedule.submit([spec], f"caller {taken}", 9.0))
+            schedule.admit()
+    assert taken > max_queue + RowLimits.MOST
+    assert gunicorn_options(max_queue, 3)["threads"] > taken
 
 
 def test_the_log_leaves_silent_clients_out(caplog: pytest.LogCaptureFixture) -> None:
