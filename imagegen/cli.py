@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from argparse import (
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from imagegen.adapter_files.check import MAX_RANK
 from imagegen.commands import brands, rendering
 from imagegen.commands.progress import printable
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
@@ -164,6 +166,23 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _rank(text: str) -> int:
+    rank = _positive(text)
+    if rank > MAX_RANK:
+        raise ArgumentTypeError(f"{text} is above {MAX_RANK}, the most that a brand may have")
+    return rank
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return rate
+
+
 def _add_presets(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every brand, one a line")
@@ -182,8 +201,8 @@ def _add_training(parser: ArgumentParser) -> None:
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the pictures")
     for option, kind, default, about in (
         ("--steps", _positive, 600, "optimiser steps"),
-        ("--rank", _positive, 8, "of the adapter matrices"),
-        ("--learning-rate", float, 1e-3, "of AdamW"),
+        ("--rank", _rank, 8, "of the adapter matrices"),
+        ("--learning-rate", _rate, 1e-3, "of AdamW"),
         ("--resolution", _positive, None, "side in pixels; the model's own by default"),
         ("--seed", int, 0, "of noise and order"),
     ):

@@ -28,7 +28,8 @@ def local_model_folder(model: str) -> Path | None:
         return folder
     if model == STARTER:
         raise InvalidModel(f"the starter model is not in {folder}; this installation is incomplete")
-    if folder.exists() or folder.is_absolute() or model.startswith(".") or model.count("/") != 1:
+    hub_like = model.count("/") == 1 and not model.startswith(".")
+    if folder.exists() or folder.is_absolute() or not hub_like or folder.parent.is_dir():
         raise InvalidModel(
             f"IMAGEGEN_MODEL: {model} is not a folder with a model_index.json (diffusers' layout), "
             "a Hub id (owner/name) or gs://…"

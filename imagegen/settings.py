@@ -20,7 +20,9 @@ PREFIX = "IMAGEGEN_"
 class Settings(BaseModel):
     """Read once at start, frozen. An unknown IMAGEGEN_ name or a bad value stops the start."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
+    )
 
     model: str = Field(
         default="starter",
@@ -62,7 +64,7 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or for Cloud Logging."
     )
-    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(
         default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`."
     )

@@ -64,6 +64,7 @@ def test_the_rows_of_a_step_are_bounded_where_the_operator_says_so(
         ({"model": "/nowhere"}, InvalidModel, "model_index.json"),
         ({"model": "./nowhere"}, InvalidModel, "model_index.json"),
         ({"model": "nonsense"}, InvalidModel, "model_index.json"),
+        ({"model": "tests/nowhere"}, InvalidModel, "model_index.json"),  # tests/ is a folder here
     ],
 )
 def test_a_mistake_stops_the_start(

@@ -38,6 +38,8 @@ def test_every_fault_is_told_at_once() -> None:
         "IMAGEGEN_MAX_QUEUE": "0",
         "IMAGEGEN_MAX_ROWS": "1",
         "IMAGEGEN_DEADLINE_S": "0",
+        "IMAGEGEN_USD_PER_HOUR": "inf",
+        "IMAGEGEN_HOST": "",
         "PORT": "http",
     }
     with pytest.raises(InvalidSettings) as caught:
@@ -45,7 +47,7 @@ def test_every_fault_is_told_at_once() -> None:
     for words in (
         "IMAGEGEN_STEPS is not a setting", "IMAGEGEN_DEVICE: ", "'auto', 'cpu' or 'cuda'",
         "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_MAX_ROWS: ", "IMAGEGEN_DEADLINE_S: ",
-        "; PORT: ", "README.md",
+        "IMAGEGEN_USD_PER_HOUR: ", "IMAGEGEN_HOST: ", "; PORT: ", "README.md",
     ):  # fmt: skip
         assert words in caught.value.detail
     with pytest.raises(InvalidSettings, match=r"^IMAGEGEN_PORT: "):

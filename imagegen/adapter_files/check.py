@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,15 @@ from imagegen.errors import InvalidAdapter
 MAX_RANK = 128
 
 
+def check_file(path: Path) -> list[str]:
+    """What is wrong with a LoRA file whatever the model: missing, a pickle, cut short, NaN."""
+    try:
+        header = read_header(path)
+    except InvalidAdapter as error:
+        return [str(error).removeprefix(f"{path}: ")]
+    return _strange_types(header) or _unfinite(path, header, header)
+
+
 def check_adapter(path: Path, model_folder: Path) -> list[str]:
     """Everything that keeps a LoRA file from working with a model; empty when it fits.
 
@@ -31,10 +40,8 @@ def check_adapter(path: Path, model_folder: Path) -> list[str]:
         header = read_header(path)
     except InvalidAdapter as error:
         return [str(error).removeprefix(f"{path}: ")]
-    if strange := [
-        f"{name} is {t.dtype}" for name, t in header.items() if t.dtype not in FLOAT_DTYPES
-    ]:
-        return [f"only float tensors make an adapter: {some(strange)}"]
+    if strange := _strange_types(header):
+        return strange
     targets, faults = land(header, {part: frozenset(layers) for part, layers in modules.items()})
     misfits = [fault for target in targets if (fault := _misfit(target, header, modules))]
     if misfits:
@@ -69,14 +76,18 @@ def _check_values(
     path: Path, header: Mapping[str, TensorHeader], targets: Sequence[AdapterTarget]
 ) -> list[str]:
     names = {name for t in targets for name in (t.down, t.up, t.alpha) if name is not None}
-    unfinite, zero = [], set()
-    for name in sorted(names):
-        values = read_values(path, header[name])
-        if not np.isfinite(values).all():
-            unfinite.append(name)
-        elif not values.any():
-            zero.add(name)
-    faults = [f"values that are not finite numbers in {some(unfinite)}"] if unfinite else []
+    faults = _unfinite(path, header, names)
+    zero = {name for name in names if not read_values(path, header[name]).any()}
     if targets and all(zero & {t.down, t.up, t.alpha} for t in targets):
         faults.append("it changes nothing: every layer's product is zero")
     return faults
+
+
+def _strange_types(header: Mapping[str, TensorHeader]) -> list[str]:
+    strange = [f"{name} is {t.dtype}" for name, t in header.items() if t.dtype not in FLOAT_DTYPES]
+    return [f"only float tensors make an adapter: {some(strange)}"] if strange else []
+
+
+def _unfinite(path: Path, header: Mapping[str, TensorHeader], names: Collection[str]) -> list[str]:
+    found = [n for n in sorted(names) if not np.isfinite(read_values(path, header[n])).all()]
+    return [f"values that are not finite numbers in {some(found)}"] if found else []

@@ -52,9 +52,14 @@ class RemoteImages:
     @classmethod
     def connect(cls, url: str) -> RemoteImages:
         """Raises ServiceUnreachable where no imagegen service answers at `url`."""
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        if not _is_address(url):
             raise ServiceUnreachable(f"{url!r} is no http(s) address", _ASK_AGAIN_S)
-        there, body = _call(f"{url.rstrip('/')}/brands", 60)
+        try:
+            there, body = _call(f"{url.rstrip('/')}/brands", 60)
+        except errors.RenderFailed as error:
+            raise ServiceUnreachable(
+                f"no imagegen service answers at {url}: {error.detail}", _ASK_AGAIN_S
+            ) from None
         try:
             brands = {
                 brand["id"]: frozenset(brand["formats"]) for brand in json.loads(body)["brands"]
@@ -97,12 +102,20 @@ class RemoteImages:
 
     def _picture(self, link: str, sha256: str) -> bytes:
         url = urljoin(f"{self._url}/", link)
-        if urlsplit(url).scheme not in ("http", "https"):
+        if not _is_address(url):
             raise errors.RenderFailed(f"the service's link {url!r} is no http(s) address")
         _, data = _call(url, 120)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ServiceUnreachable(f"{url} came damaged", _ASK_AGAIN_S)
         return data
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _call(url: str, timeout_s: float, body: bytes | None = None) -> tuple[str, bytes]:
@@ -134,6 +147,11 @@ def _failure(answer: urllib.error.HTTPError) -> ImagegenError:
     if code in (InvalidRequest.code, errors.BannedTerm.code):
         kind = errors.BannedTerm if code == errors.BannedTerm.code else InvalidRequest
         return kind(*_field_errors(problem, detail))
+    if not code and answer.code in (401, 403):
+        return errors.RenderFailed(
+            f"HTTP {answer.code}: it wants to know who asks. On Cloud Run, run `gcloud run services"
+            " proxy SERVICE` and give the address that it prints as --url"
+        )
     if not code and answer.code in (429, 502, 503, 504):
         return ServiceUnreachable(f"HTTP {answer.code} from {answer.url}", _retry_after_s(answer))
     return errors.RenderFailed(f"HTTP {answer.code} {code}: {detail or answer.reason}")

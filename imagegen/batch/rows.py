@@ -85,6 +85,8 @@ def _parse_object(number: int, line: str) -> Cells | BadRow:
         return BadRow(number, f"not JSON: {error}")
     if not isinstance(row, dict):
         return BadRow(number, "not a JSON object; write one {…} a line")
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in json.dumps(row, ensure_ascii=False)):
+        return BadRow(number, "holds half of a character (a lone surrogate, \\ud800 to \\udfff)")
     return Cells(
         number, {name: value for name, value in row.items() if value is not None}, typed=True
     )
@@ -108,13 +110,15 @@ def _with_variables(row: Cells | BadRow) -> Cells | BadRow:
 
 
 def _read_csv(text: str) -> Iterator[Cells | BadRow]:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = _csv_lines(text, _delimiter(text))
     header: list[str] = []
     for number, cells in lines:
         if isinstance(cells, BadRow):
             raise InvalidScript(f"line {number}: {cells.message}")
         if any(cells):
-            header = cells
+            # spreadsheets end lines with empty columns; a cell below one is told where it stands
+            header = cells[: max(at for at, cell in enumerate(cells, start=1) if cell)]
             _check_header(number, header)
             break
     if not header:
@@ -128,7 +132,7 @@ def _read_csv(text: str) -> Iterator[Cells | BadRow]:
 
 def _delimiter(text: str) -> str:
     """The one of `,` `;` tab under which the first line names the most columns we know."""
-    first = text.lstrip().partition("\n")[0].strip("\r")
+    first = text.lstrip().partition("\n")[0]
 
     def known(delimiter: str) -> int:
         cells = next(csv.reader([first], delimiter=delimiter), [])
@@ -140,17 +144,22 @@ def _delimiter(text: str) -> str:
 def _csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | BadRow]]:
     """Each record with the number of the line it begins on, cells stripped.
 
-    `strict` makes a forgotten closing quote an error instead of one cell that swallows the file.
+    `strict` makes a forgotten closing quote an error instead of one cell that swallows the file;
+    the lines behind it are read anew.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = io.StringIO(text).readlines()  # splitlines() would cut at U+2028 and its like
+    begun = 0
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        number = reader.line_num + 1
+        number = begun + reader.line_num + 1
         try:
             yield number, [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
             yield number, BadRow(number, f"not CSV: {error}")
+            begun = number
+            reader = csv.reader(lines[begun:], delimiter=delimiter, strict=True)
 
 
 def _check_header(line: int, header: Sequence[str]) -> None:

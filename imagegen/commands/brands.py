@@ -34,18 +34,23 @@ def presets_check(arguments: Namespace) -> int:
     """Against the model too where it lies on this machine; a Hub id's is checked as it loads."""
     settings = Settings.from_environment()
     folder, model = _presets_folder(), local_model_folder(settings.model)
+    unseen = ""
     if model is not None:
         faults = check_presets(folder, model)
     else:
+        unseen = (
+            f"; whether the LoRAs fit {settings.model} was not checked: it is not a folder here"
+        )
         try:
             PresetCatalog.load(folder)
             faults = []
         except InvalidPreset as error:
             faults = str(error).splitlines()
     if arguments.json:
-        print(json.dumps({"faults": faults}, ensure_ascii=False))
+        print(json.dumps({"faults": faults, "against_model": not unseen}, ensure_ascii=False))
     else:
-        print("\n".join(map(printable, faults)) or f"{folder}: every brand is in order")
+        verdict = f"{folder}: every brand is in order{unseen}"
+        print("\n".join(map(printable, faults)) or printable(verdict))
     return FAULTS if faults else DONE
 
 
@@ -69,7 +74,7 @@ def train_lora(arguments: Namespace) -> int:
         there = [folder.name for folder in _presets_folder().glob("*/")]
         raise unknown_brand(arguments.brand, there)
     # training and use have the brand's words in common; the preset's LoRA need not exist yet
-    template = read_words(brand).prompt.template
+    words = read_words(brand)
     model = local_model_folder(Settings.from_environment().model)
     if model is None:
         raise InvalidModel("training needs IMAGEGEN_MODEL to be a folder on this machine")
@@ -81,7 +86,7 @@ def train_lora(arguments: Namespace) -> int:
         brand,
         arguments.images,
         model=model,
-        template=template,
+        template=words.prompt.template,
         steps=arguments.steps,
         rank=arguments.rank,
         learning_rate=arguments.learning_rate,
@@ -91,6 +96,8 @@ def train_lora(arguments: Namespace) -> int:
     )
     progress.close()
     print(written)
+    if written.name not in {adapter.file for adapter in words.adapters}:
+        print(f"not in use yet: add `adapters: [{{file: {written.name}}}]` to the preset.yaml")
     return DONE
 
 

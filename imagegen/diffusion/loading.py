@@ -92,7 +92,7 @@ def _from_hub(model: str, *, half: bool) -> Path:
             snapshot_download(model, allow_patterns=list(_DESCRIPTIONS), local_files_only=True)
         )
     said = str(reason).strip().split("\n", 1)[0]
-    raise InvalidModel(f"the Hub did not give {model!r}: {said}")
+    raise InvalidModel(f"there is no folder {model!r}, and the Hub did not give it: {said}")
 
 
 def one_precision(files: Iterable[str], *, half: bool) -> list[str]:

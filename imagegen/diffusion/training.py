@@ -54,7 +54,10 @@ def read_examples(images: Path, template: str) -> list[Example]:
     examples = []
     for picture in pictures:
         words = picture.with_suffix(".txt")
-        caption = words.read_text(encoding="utf-8").strip() if words.exists() else ""
+        try:
+            caption = words.read_text(encoding="utf-8").strip() if words.exists() else ""
+        except ValueError:
+            raise InvalidTraining(f"{words} is not text in UTF-8") from None
         examples.append(Example(picture, template.replace("{prompt}", caption)))
     return examples
 

@@ -109,7 +109,7 @@ class Orders:
             self._leave(
                 number,
                 DeadlineExceeded(
-                    f"the picture was not ready within {self._open[number].deadline_s:g} s"
+                    f"the picture was not ready within {self._open[number].deadline_s:.3g} s"
                 ),
             )
             for number in self._schedule.expire(now)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from imagegen.adapter_files.check import check_adapter
+from imagegen.adapter_files.check import check_adapter, check_file
 from imagegen.adapter_files.targets import read_modules
 from imagegen.errors import (
     BannedTerm,
@@ -29,7 +29,7 @@ from imagegen.generation import (
     Scheduler,
 )
 from imagegen.presets.banned_terms import find_banned, has_adapter_tag
-from imagegen.presets.files import AdapterCheck, BrandFolder, list_brands, read_brand, readable
+from imagegen.presets.files import AdapterCheck, BrandFolder, list_brands, read_brand
 from imagegen.presets.formats import built_in_formats
 from imagegen.presets.schema import BrandDefaults, Size
 from imagegen.presets.view import BrandView, DefaultsView
@@ -228,11 +228,11 @@ def check_presets(folder: Path, model_folder: Path) -> list[str]:
 
 def _read_against(folder: Path, model_folder: Path | None) -> tuple[list[BrandPreset], list[str]]:
     if model_folder is None:
-        return _read_all(folder, readable)
+        return _read_all(folder, check_file)
     try:
         read_modules(model_folder)
     except InvalidModel as error:
-        presets, faults = _read_all(folder, readable)
+        presets, faults = _read_all(folder, check_file)
         return presets, [str(error), *faults]
     return _read_all(folder, partial(check_adapter, model_folder=model_folder))
 

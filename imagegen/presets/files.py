@@ -12,8 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from imagegen.adapter_files.targets import read_header
-from imagegen.errors import InvalidAdapter, InvalidPreset
+from imagegen.errors import InvalidPreset
 from imagegen.generation import BRAND_PATTERN, AdapterUse
 from imagegen.presets.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
 from imagegen.presets.schema import PresetFile, names_a_file_below
@@ -42,15 +41,6 @@ class BrandFolder:
     adapters: tuple[AdapterUse, ...]
     cover: Path | None
     version: str  # "sha256:…" of the preset's content and its adapters' bytes
-
-
-def readable(path: Path) -> list[str]:
-    """The faults a LoRA file has whatever the model: missing, a pickle, cut short."""
-    try:
-        read_header(path)
-    except InvalidAdapter as error:
-        return [str(error).removeprefix(f"{path}: ")]
-    return []
 
 
 def list_brands(folder: Path) -> tuple[list[Path], list[str]]:
@@ -174,13 +164,25 @@ def _find_cover(folder: Path, value: object, found: list[tuple[Place, str]]) -> 
     named = value.get("cover") if isinstance(value, dict) else None
     if not isinstance(named, str) or not names_a_file_below(named):
         covers = [folder / name for name in _DEFAULT_COVERS]
-        return next((c for c in covers if c.is_file() and _is_inside(c, folder)), None)
+        cover = next((c for c in covers if c.is_file() and _is_inside(c, folder)), None)
+        if cover is not None and not _is_picture(cover):
+            found.append(((), f"{cover.name} is no PNG, JPEG or WebP picture"))
+        return cover
     cover = folder / named
     if not _is_inside(cover, folder):
         found.append((("cover",), f"{named!r} leaves the brand's folder"))
     elif not cover.is_file():
         found.append((("cover",), f"there is no file {named!r} in the brand's folder"))
+    elif not _is_picture(cover):
+        found.append((("cover",), f"{named!r} is no PNG, JPEG or WebP picture"))
     return cover
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(12)
+    webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    return webp or start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
@@ -191,6 +193,8 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 
 def _sha256(path: Path) -> str | None:
+    if not path.is_file():  # a named pipe would be waited for
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -50,7 +50,7 @@ STRETCHES = (
 )
 REFINEMENT = (
     replace(WORDS, until=2_500),
-    replace(SIZES, until=5_500, learning_rate=5e-4),
+    replace(SIZES, until=4_200, learning_rate=5e-4),
 )
 # Large blocks stay with the process instead of going back to the kernel after every operation,
 # and OpenMP threads wait a little before they sleep: together 1.7 times faster on two cores.

@@ -173,7 +173,9 @@ def test_a_damaged_picture_and_a_link_to_a_file_are_refused(server, tmp_path):
         remote.generate(REQUEST, lambda: True)
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "file:///etc", "ftp://x", "", "http://"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "file:///etc", "ftp://x", "", "http://", "http://[::1"]
+)
 def test_only_http_addresses_are_asked(url):
     with pytest.raises(errors.ServiceUnreachable, match=r"no http\(s\) address"):
         RemoteImages.connect(url)
@@ -184,6 +186,13 @@ def test_another_kind_of_service_is_recognised(server, body):
     server.answers["/brands"] = Answer(body=body)
     with pytest.raises(errors.ServiceUnreachable, match="is no imagegen service"):
         RemoteImages.connect(server.url)
+
+
+def test_what_a_closed_door_means_is_said(server):
+    for status, words in ((403, "gcloud run services proxy"), (404, "no imagegen service answers")):
+        server.answers["/brands"] = Answer(status=status, body=b"<html>")
+        with pytest.raises(errors.ServiceUnreachable, match=words):
+            RemoteImages.connect(server.url)
 
 
 def test_nobody_there():

@@ -46,10 +46,14 @@ def test_csv_cells_are_parsed_to_the_fields_types_and_empty_ones_are_not_said(tm
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_csv_as_spreadsheets_write_it(tmp_path, delimiter, line_end, mark):
-    rows = [["brand", "prompt"], ["aurora", '"a mug, red; with\ta tab, naïve 東京"'], ["", ""]]
+    rows = [
+        ["brand", "prompt", "", ""],
+        ["aurora", '"a mug, red; with\ta tab, naïve 東京"', "", ""],
+        ["", "", "", ""],
+    ]
     text = mark + line_end.join(delimiter.join(row) for row in rows)
     assert prompts(csv_script(tmp_path, text)) == ["a mug, red; with a tab, naïve 東京"]
 
@@ -127,10 +131,15 @@ def test_bad_rows_are_named_by_line_and_the_others_go_on(tmp_path):
         assert message in told[line]
 
 
-def test_an_open_quote_does_not_swallow_the_rest_in_silence(tmp_path):
-    script = csv_script(tmp_path, 'brand,prompt\naurora,ok\naurora,"open\naurora,lost\n')
-    assert [row.request.prompt for row in script.rows] == ["ok"]
+def test_an_open_quote_spoils_its_own_line_only(tmp_path):
+    script = csv_script(
+        tmp_path, 'brand,prompt\naurora,ok\naurora,"open\naurora,"two\nlines"\naurora,last\n'
+    )
+    assert [row.request.prompt for row in script.rows] == ["ok", "two lines", "last"]
     assert [bad.line for bad in script.bad_rows] == [3]
+    script = csv_script(tmp_path, 'brand,prompt\naurora,"open\naurora,ok\n')
+    assert [row.request.prompt for row in script.rows] == ["ok"]
+    assert [bad.line for bad in script.bad_rows] == [2]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +152,8 @@ def test_an_open_quote_does_not_swallow_the_rest_in_silence(tmp_path):
         ('{"brand": "a", "prompt": "x", "guidance_scale": NaN}', "guidance_scale"),
         ('{"brand": "a", "prompt": ["x"]}', "prompt: must be a text"),
         ('{"brand": "a"}', "prompt: is required"),
-        ('{"brand": "a", "prompt": "\\ud800"}', ""),
+        ('{"brand": "a", "prompt": "\\ud800"}', "half of a character"),
+        ('{"brand": "a", "prompt": "{\\ud800}"}', "half of a character"),
         ('{"brand": "a", "prompt": "{x}", "variables": ["x"]}', "variables"),
         ('{"brand": "a", "prompt": "{x}", "variables": {"x": []}}', "no values for {x}"),
         ('{"brand": "a", "prompt": "{x}", "variables": {"x": [null]}}', "only text and numbers"),
@@ -178,7 +188,7 @@ def test_a_row_cannot_expand_without_bound(tmp_path):
         ("", "empty"),
         ("\n \n", "empty"),
         ("brand,promt\na,b\n", "unknown column 'promt' (did you mean prompt?)"),
-        ("brand,prompt,\na,b,\n", "unknown column ''"),
+        ("brand,,prompt\na,,b\n", "unknown column ''"),
         ("brand,prompt,var.\na,b,\n", "unknown column 'var.'"),
         ("brand,prompt,prompt\na,b,c\n", "'prompt' stands there twice"),
         ('brand,"prompt\na,b\n', "line 1"),

@@ -50,7 +50,7 @@ def test_what_is_neither_folder_nor_id_is_refused(tmp_path: Path, model: str) ->
 
 
 def test_a_hub_id_is_looked_up_and_its_absence_said(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModel, match="the Hub did not give 'somebody/nothing-here'"):
+    with pytest.raises(InvalidModel, match="no folder 'somebody/nothing-here', and the Hub"):
         fetch_model("somebody/nothing-here", tmp_path)
 
 

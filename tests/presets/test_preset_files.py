@@ -1,5 +1,6 @@
 """Faults of a brand's folder: every one is told, with the file, the line and the key."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,32 @@ def test_links_out_of_the_folder_are_refused(tmp_path, named):
         (brand / ("x.safetensors" if named == "file" else "x.png")).symlink_to(outside)
     [fault] = faults_of(brands)
     assert "leaves the brand's folder" in fault
+
+
+@pytest.mark.parametrize("said", ["", "cover: cover.png\n"])
+def test_a_cover_is_a_picture(tmp_path, said):
+    brand = write_brand(tmp_path, GOOD + said)
+    (brand / "cover.png").write_text("drawn soon")
+    [fault] = faults_of(tmp_path)
+    assert fault.endswith("is no PNG, JPEG or WebP picture")
+
+
+def test_a_lora_is_looked_into_whatever_the_model(tmp_path):
+    brand = write_brand(tmp_path, GOOD + "adapters: [{file: a.safetensors}]\n")
+    tensors = peft_tensors()
+    spoilt = next(iter(tensors))
+    tensors[spoilt][...] = np.nan
+    save_file(tensors, brand / "a.safetensors")
+    [fault] = faults_of(tmp_path)
+    assert fault.startswith("aurora/preset.yaml:2: adapters[0].file: a.safetensors: values that")
+    assert spoilt in fault
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    brand = write_brand(tmp_path, GOOD + "adapters: [{file: a.safetensors}]\n")
+    os.mkfifo(brand / "a.safetensors")
+    [fault] = faults_of(tmp_path)
+    assert "there is no such file" in fault
 
 
 def test_a_cover_found_by_its_name_may_not_be_a_link_out(tmp_path):

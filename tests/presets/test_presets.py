@@ -45,7 +45,7 @@ def catalog(tmp_path_factory) -> PresetCatalog:
         (folder / brand / "preset.yaml").write_text(text)
     save_file(peft_tensors(), folder / "aurora" / "a.safetensors")
     save_file(peft_tensors(rank=4), folder / "aurora" / "b.safetensors")
-    (folder / "aurora" / "cover.webp").write_bytes(b"a picture")
+    (folder / "aurora" / "cover.webp").write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
     return PresetCatalog.load(folder)
 
 
