@@ -32,7 +32,13 @@ COPY ${MODEL} /app/${MODEL}
 COPY --from=code /app /app
 
 # HOME is where a model from a hub would be kept; PYTHONUNBUFFERED so that a last word before a crash is not lost.
+# PYTORCH_ALLOC_CONF: steps come with any number of rows and several sizes; segments of fixed size would be left in
+# pieces that fit no later one, and an L4's 24 GB would seem full while much of it is free.
+# CUDA_MODULE_LOADING: of torch's thousands of kernels a model runs a few dozen; loading those alone saves seconds of
+# the cold start and hundreds of MB. Drivers do so by themselves from CUDA 12.2 on; the image runs from 12.0 on.
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTORCH_ALLOC_CONF=expandable_segments:True \
+    CUDA_MODULE_LOADING=LAZY \
     PYTHONUNBUFFERED=1 \
     PYTHONPATH=/app \
     HOME=/tmp \
@@ -41,6 +47,6 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8080
-# No HEALTHCHECK: Cloud Run and Kubernetes ignore it; their probes are in deploy/service.yaml.
+# No HEALTHCHECK: Cloud Run and Kubernetes ignore it; their probes are in deploy/.
 # No init process: gunicorn is process 1, passes SIGTERM on and collects its children.
 CMD ["python", "-m", "imagegen", "serve"]

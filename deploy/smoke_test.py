@@ -1,6 +1,7 @@
-"""Asks a running service for one picture: python smoke_test.py URL SECONDS_UNTIL_READY
+"""Asks a running service for one picture: python smoke_test.py URL SECONDS_UNTIL_READY [TOKEN_FILE]
 
-Exit 0 when it came whole. Runs inside the image (cloudbuild.yaml), so it needs nothing but Python.
+Exit 0 when it came whole. Runs inside the image, and from the build against Cloud Run with an
+identity token (cloudbuild.yaml), so it needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -11,53 +12,68 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return bytes(answer.read())
+class Service:
+    """A service at `url`. Cloud Run's own check takes the token from a header of its own, so that
+    `Authorization` stays the application's."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._headers = {"X-Serverless-Authorization": f"Bearer {token}"} if token else {}
+
+    def ask(self, path: str, body: bytes | None = None, timeout_s: float = 60) -> bytes:
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._url}{path}", body, self._headers | kind)
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return bytes(answer.read())
+
+    def picture(self, link: str) -> bytes:
+        """The token stays here: a link may lead to Cloud Storage."""
+        if link.startswith(f"{self._url}/"):
+            return self.ask(link.removeprefix(self._url))
+        with urllib.request.urlopen(link, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def why_not_ready(self) -> str:
+        """Empty when it is ready."""
+        try:
+            self.ask("/readyz")
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {error.read().decode(errors='replace')}"
+        except OSError as error:  # not listening yet
+            return f"{error!r}"
+        return ""
 
 
-def wait_until_ready(service: str, within_s: float) -> None:
+def wait_until_ready(service: Service, within_s: float) -> None:
     """Returns when `/readyz` says 200; raises TimeoutError with its last word after `within_s`."""
     deadline = time.monotonic() + within_s
-    while fault := why_not_ready(service):
+    while fault := service.why_not_ready():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not ready after {within_s:.0f} s: {fault}")
         time.sleep(1)
 
 
-def why_not_ready(service: str) -> str:
-    """Empty when it is ready."""
-    try:
-        get(f"{service}/readyz")
-    except urllib.error.HTTPError as error:
-        return f"{error.code} {error.read().decode(errors='replace')}"
-    except OSError as error:  # not listening yet
-        return f"{error!r}"
-    return ""
-
-
-def generate(service: str, brand: str) -> dict[str, Any]:
+def generate(service: Service, brand: str) -> dict[str, Any]:
     body = json.dumps({"brand": brand, "prompt": "a red mug", "seed": 7}).encode()
-    request = urllib.request.Request(
-        f"{service}/generate", body, headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return dict(json.load(answer))
+    return dict(json.loads(service.ask("/generate", body, timeout_s=300)))
 
 
-def main(service: str, ready_within_s: float) -> None:
+def main(url: str, ready_within_s: float, token: str) -> None:
+    service = Service(url, token)
     wait_until_ready(service, ready_within_s)
-    brand = json.loads(get(f"{service}/brands"))["brands"][0]["id"]
+    brand = json.loads(service.ask("/brands"))["brands"][0]["id"]
     generation = generate(service, brand)
     [image] = generation["images"]
-    data = get(image["url"])
+    data = service.picture(image["url"])
     if hashlib.sha256(data).hexdigest() != image["sha256"]:
         raise ValueError(f"{image['url']} is not the picture that was announced")
     print(f"{brand}: {image['width']} x {image['height']}, {generation['timings']['total_s']} s")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    words = sys.argv[3:]
+    main(sys.argv[1], float(sys.argv[2]), Path(words[0]).read_text().strip() if words else "")

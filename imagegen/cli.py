@@ -131,10 +131,13 @@ def _add_generate(parser: ArgumentParser) -> None:
 
 
 def _add_batch(parser: ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="the prompt script: CSV or JSONL")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
-        help="pictures, manifest and contact sheet; FILE's name with -pictures by default",
+        "file", metavar="FILE", help="the prompt script: CSV or JSONL, here or at gs://…"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR",
+        help="pictures, manifest and contact sheet, here or at gs://…; "
+        "FILE's name with -pictures by default",
     )  # fmt: skip
     parser.add_argument(
         "--var", action="append", default=[], metavar="NAME=A,B",

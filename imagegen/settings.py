@@ -1,12 +1,13 @@
 """Settings: the only reader of the environment.
 
-Every name has the prefix IMAGEGEN_, except Cloud Run's PORT.
+Every name has the prefix IMAGEGEN_, except those that Cloud Run sets.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from pydantic_core import ErrorDetails
 from imagegen.errors import InvalidSettings
 
 PREFIX = "IMAGEGEN_"
+_TASK_NUMBERS = ("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT")
 
 
 class Settings(BaseModel):
@@ -89,6 +91,29 @@ class Settings(BaseModel):
             from_platform = f"{PREFIX}PORT" not in environ
             faults = "; ".join(_sentence(fault, from_platform) for fault in error.errors())
             raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """Which task of a Cloud Run job this process is; Cloud Run says so, nobody else."""
+
+    index: int  # from 0
+    count: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> JobTask | None:
+        """None outside a job. Raises InvalidSettings for numbers that make no sense."""
+        environ = os.environ if environ is None else environ
+        said = {name: environ[name] for name in _TASK_NUMBERS if name in environ}
+        if not said:
+            return None
+        try:
+            index, count = (int(said[name]) for name in _TASK_NUMBERS)
+        except (KeyError, ValueError):
+            index, count = 0, 0
+        if not 0 <= index < count:
+            raise InvalidSettings(f"Cloud Run's {said} name no task of a job")
+        return cls(index, count)
 
 
 def _sentence(fault: ErrorDetails, port_from_platform: bool) -> str:

@@ -1,4 +1,4 @@
-"""Google's discovery documents as JSON Schema: what Cloud Run and Cloud Build accept, no more."""
+"""Google's discovery documents as JSON Schema: what Cloud Run, Build and Storage accept."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ FORMATS = {
     "google-duration": r"^[0-9]+(\.[0-9]{1,9})?s$",
 }
 CLOUD_RUN_PREFIXES = ("run.googleapis.com/", "autoscaling.knative.dev/")
+# The list in run.v1 has it for revisions only. Version 2 has the field for tasks too, and gcloud
+# writes this annotation there for `run jobs create --no-gpu-zonal-redundancy`.
+NOT_LISTED = {"Execution": {"run.googleapis.com/gpu-zonal-redundancy-disabled"}}
 
 
 @cache
@@ -59,7 +62,7 @@ def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accepted_annotations(resource: str) -> frozenset[str]:
-    """What `resource` ("Service", "Revision") may carry, read from the schema's own text."""
+    """What a "Service", "Revision", "Job" or "Execution" may carry, from the schema's own text."""
     schemas = discovery_document("run.v1.json")["schemas"]
     text = schemas["ObjectMeta"]["properties"]["annotations"]["description"]
     rows = re.findall(r"\* `([^`]+)`: ([A-Za-z, ]+)", text)
@@ -67,7 +70,7 @@ def accepted_annotations(resource: str) -> frozenset[str]:
         name
         for name, resources in rows
         if {resource, "All resources"} & {one.strip() for one in resources.split(",")}
-    )
+    ) | NOT_LISTED.get(resource, set())
 
 
 def unknown_annotations(annotations: Mapping[str, str], resource: str) -> Iterator[str]:
@@ -76,20 +79,46 @@ def unknown_annotations(annotations: Mapping[str, str], resource: str) -> Iterat
             yield f"{resource} takes no annotation {name}"
 
 
+def unknown_keys(document: str, kind: str, content: Mapping[str, Any]) -> list[str]:
+    errors = validator(document, kind).iter_errors(content)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
 def faults_of_a_service(service: Mapping[str, Any]) -> list[str]:
     """Everything Cloud Run would refuse in a knative Service, as far as its own schema says."""
-    errors = validator("run.v1.json", "Service").iter_errors(service)
-    faults = [f"{error.json_path}: {error.message}" for error in errors]
-    if faults:
-        return faults
-    revision = service["spec"]["template"]
-    return [
-        *unknown_annotations(service["metadata"].get("annotations", {}), "Service"),
-        *unknown_annotations(revision["metadata"].get("annotations", {}), "Revision"),
+    return unknown_keys("run.v1.json", "Service", service) or [
+        *unknown_annotations(annotations_of(service), "Service"),
+        *unknown_annotations(annotations_of(service["spec"]["template"]), "Revision"),
+    ]
+
+
+def faults_of_a_job(job: Mapping[str, Any]) -> list[str]:
+    """Everything Cloud Run would refuse in a Job, as far as its own schema says."""
+    return unknown_keys("run.v1.json", "Job", job) or [
+        *unknown_annotations(annotations_of(job), "Job"),
+        *unknown_annotations(annotations_of(job["spec"]["template"]), "Execution"),
     ]
 
 
 def faults_of_a_build(build: Mapping[str, Any]) -> list[str]:
     """Everything Cloud Build would refuse in a build, as far as its own schema says."""
-    errors = validator("cloudbuild.v1.json", "Build").iter_errors(build)
-    return [f"{error.json_path}: {error.message}" for error in errors]
+    return unknown_keys("cloudbuild.v1.json", "Build", build)
+
+
+def faults_of_a_lifecycle(lifecycle: Mapping[str, Any]) -> list[str]:
+    """Everything Cloud Storage would refuse in a bucket's lifecycle, as far as its schema says.
+
+    What may stand for an action stands in the schema's prose.
+    """
+    faults = unknown_keys("storage.v1.json", "Bucket", {"lifecycle": lifecycle})
+    if faults:
+        return faults
+    rule = discovery_document("storage.v1.json")["schemas"]["Bucket"]["properties"]["lifecycle"]
+    action = rule["properties"]["rule"]["items"]["properties"]["action"]["properties"]["type"]
+    known = set(re.findall(r"[A-Z]\w+", action["description"]))
+    said = [one["action"]["type"] for one in lifecycle["rule"]]
+    return [f"no action {one}" for one in said if one not in known]
+
+
+def annotations_of(resource: Mapping[str, Any]) -> Mapping[str, str]:
+    return dict(resource.get("metadata", {}).get("annotations", {}))

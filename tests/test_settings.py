@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from imagegen.errors import InvalidSettings
 from imagegen.generation import GenerationRequest
-from imagegen.settings import Settings
+from imagegen.settings import JobTask, Settings
 
 
 def test_what_is_not_said_is_the_default_and_other_names_are_left_alone() -> None:
@@ -64,3 +64,24 @@ def test_the_queue_holds_the_largest_request() -> None:
     properties = GenerationRequest.model_json_schema()["properties"]
     smallest = Settings.model_json_schema()["properties"]["max_queue"]["minimum"]
     assert smallest == properties["num_images"]["maximum"]
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "task"),
+    [("0", "1", JobTask(0, 1)), ("3", "4", JobTask(3, 4)), (None, None, None)],
+)
+def test_a_jobs_task_is_cloud_runs(
+    index: str | None, count: str | None, task: JobTask | None
+) -> None:
+    said = {"CLOUD_RUN_TASK_INDEX": index, "CLOUD_RUN_TASK_COUNT": count, "PATH": "/bin"}
+    environ = {name: value for name, value in said.items() if value is not None}
+    assert JobTask.from_environment(environ) == task
+
+
+@pytest.mark.parametrize(
+    ("index", "count"), [("1", "1"), ("-1", "2"), ("one", "2"), ("0", "0"), ("0", None)]
+)
+def test_a_task_that_cannot_be_stops_the_start(index: str, count: str | None) -> None:
+    said = {"CLOUD_RUN_TASK_INDEX": index, "CLOUD_RUN_TASK_COUNT": count}
+    with pytest.raises(InvalidSettings, match="CLOUD_RUN_TASK_INDEX"):
+        JobTask.from_environment({name: value for name, value in said.items() if value})

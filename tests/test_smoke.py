@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,8 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -62,6 +66,51 @@ def test_the_command_of_the_image_gives_a_picture_and_ends_when_told(
     assert asked.stdout.startswith("plain: ")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0, "Cloud Run kills after ten seconds"
+
+
+class Guarded(BaseHTTPRequestHandler):
+    """A service behind Cloud Run's own check, whose picture lies in somebody else's store."""
+
+    store = ""
+    tokens: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        token = self.headers["X-Serverless-Authorization"]
+        self.tokens.append((self.path, token))
+        allowed = self.path == "/picture.png" or token == "Bearer a.token"
+        image = {"url": f"{self.store}/picture.png", "width": 8, "height": 8,
+                 "sha256": hashlib.sha256(b"{}").hexdigest()}  # fmt: skip
+        answers = {
+            "/brands": {"brands": [{"id": "plain"}]},
+            "/generate": {"images": [image], "timings": {"total_s": 1}},
+        }
+        self.send_response(200 if allowed else 403)
+        self.end_headers()
+        self.wfile.write(json.dumps(answers.get(self.path, {})).encode())
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_token_opens_the_service_and_is_shown_to_nobody_else(
+    repository: Path, tmp_path: Path
+) -> None:
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Guarded) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    service, Guarded.store = (f"http://127.0.0.1:{one.server_address[1]}" for one in servers)
+    (tmp_path / "token").write_text("a.token\n")
+    command = [sys.executable, "deploy/smoke_test.py", service, "30", str(tmp_path / "token")]
+    asked = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    assert asked.returncode == 0, asked.stderr
+    shown = dict(Guarded.tokens)
+    assert shown.pop("/picture.png") is None
+    assert set(shown) == {"/readyz", "/brands", "/generate"}
+    assert set(shown.values()) == {"Bearer a.token"}
 
 
 def test_the_smoke_test_fails_where_nothing_answers(repository: Path) -> None:

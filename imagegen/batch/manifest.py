@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from imagegen.batch.contact_sheet import SheetPicture, contact_sheet
-from imagegen.batch.output_folder import OutputFolder, RowResult
+from imagegen.batch.output import RowResult
 from imagegen.generation import GenerationRequest
 
 _ABOUT_THE_RESULT = (
@@ -34,15 +34,17 @@ class ManifestRow:
     error: str | None = None
 
 
-def write_manifest(folder: OutputFolder, title: str, rows: Sequence[ManifestRow]) -> None:
-    """Writes manifest.json, manifest.csv and contact-sheet.html, each in one step."""
+def manifest_files(title: str, rows: Sequence[ManifestRow]) -> dict[str, bytes]:
+    """manifest.json, manifest.csv and contact-sheet.html."""
     content = {"script": title, "rows": [as_json(row) for row in rows]}
-    folder.write("manifest.json", json.dumps(content, ensure_ascii=False, indent=1).encode())
-    # The mark tells spreadsheets that this is UTF-8.
-    folder.write("manifest.csv", _as_csv(rows).encode("utf-8-sig"))
     failures = [f"line {row.line}: {row.error or row.status}" for row in rows if not _pictures(row)]
     pictures = [picture for row in rows for picture in _pictures(row)]
-    folder.write("contact-sheet.html", contact_sheet(title, pictures, failures).encode())
+    return {
+        "manifest.json": json.dumps(content, ensure_ascii=False, indent=1).encode(),
+        # The mark tells spreadsheets that this is UTF-8.
+        "manifest.csv": _as_csv(rows).encode("utf-8-sig"),
+        "contact-sheet.html": contact_sheet(title, pictures, failures).encode(),
+    }
 
 
 def as_json(row: ManifestRow) -> dict[str, Any]:

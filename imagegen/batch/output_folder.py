@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from imagegen.batch.output import RowResult, is_whole
 from imagegen.errors import OutputInUse
-from imagegen.generation import Generation
 
 JOURNAL = "journal.jsonl"
 _UNFINISHED = ".part"
-
-
-class RowResult(BaseModel):
-    """What became of one row of a script; a line of the journal."""
-
-    model_config = ConfigDict(frozen=True)
-
-    key: str
-    status: Literal["succeeded", "failed"]
-    files: tuple[str, ...] = ()  # names in the folder, in the order of generation.images
-    generation: Generation | None = None
-    error_code: str | None = None
-    error: str | None = None
 
 
 class OutputFolder:
@@ -65,18 +53,10 @@ class OutputFolder:
         self._lock.close()  # gives the lock back; so does any death of the process
 
     def result(self, key: str) -> RowResult | None:
-        """The latest result of a row, from this run or an earlier one."""
         return self._results.get(key)
 
     def finished(self, key: str) -> bool:
-        """Whether the row succeeded and its files are still here, whole."""
-        result = self._results.get(key)
-        if result is None or result.generation is None or result.status != "succeeded":
-            return False
-        sizes = [image.size_bytes for image in result.generation.images]
-        return len(sizes) == len(result.files) and all(
-            self._size(name) == size for name, size in zip(result.files, sizes, strict=True)
-        )
+        return is_whole(self._results.get(key), self._size_bytes)
 
     def record(self, result: RowResult) -> None:
         """Adds a line to the journal and waits until the disk has it."""
@@ -87,7 +67,6 @@ class OutputFolder:
         os.fsync(self._journal.fileno())
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file of the folder, replacing it in one step."""
         unfinished = self.path / f".{name}{_UNFINISHED}"
         with unfinished.open("wb") as file:
             file.write(data)
@@ -95,7 +74,11 @@ class OutputFolder:
             os.fsync(file.fileno())
         unfinished.replace(self.path / name)
 
-    def _size(self, name: str) -> int | None:
+    def publish(self, make: Callable[[], Mapping[str, bytes]]) -> None:
+        for name, data in make().items():
+            self.write(name, data)
+
+    def _size_bytes(self, name: str) -> int | None:
         # A journal is a file like any other: a name in it must not lead out of the folder.
         path = self.path / Path(name).name
         return path.stat().st_size if path.is_file() else None

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagegen.errors import InvalidScript
 from imagegen.generation import GenerationRequest
@@ -36,10 +36,11 @@ class Cells:
     typed: bool = False
 
 
-def read_rows(path: Path) -> list[Cells | BadRow]:
+def read_rows(file: str | Path) -> list[Cells | BadRow]:
     """Every row of a script, in order. Raises InvalidScript for what concerns the whole file."""
-    text = _read_text(path)
-    is_jsonl = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
+    text = _read_text(str(file))
+    suffix = PurePosixPath(file).suffix.lower()
+    is_jsonl = suffix in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
     return list(_read_jsonl(text) if is_jsonl else _read_csv(text))
 
 
@@ -49,16 +50,30 @@ def near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InvalidScript(f"cannot read {path}: {error.strerror}") from None
+def _read_text(file: str) -> str:
+    data = _read_object(file) if file.startswith("gs://") else _read_file(file)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidScript(f"{path}:{line}: not UTF-8; save the file as “CSV UTF-8”") from None
+        raise InvalidScript(f"{file}:{line}: not UTF-8; save the file as “CSV UTF-8”") from None
+
+
+def _read_file(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidScript(f"cannot read {file}: {error.strerror}") from None
+
+
+def _read_object(file: str) -> bytes:
+    from imagegen.storage.bucket_folder import BucketFolder  # Google's library takes a second
+
+    folder, _, name = file.rpartition("/")
+    data = BucketFolder(folder).read(name)
+    if data is None:
+        raise InvalidScript(f"cannot read {file}: there is no such object")
+    return data
 
 
 def _read_jsonl(text: str) -> Iterator[Cells | BadRow]:

@@ -13,8 +13,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from imagegen.batch.image_source import Delivery, ImageSource, RequestCheck
-from imagegen.batch.manifest import ManifestRow, write_manifest
-from imagegen.batch.output_folder import OutputFolder, RowResult
+from imagegen.batch.manifest import ManifestRow, manifest_files
+from imagegen.batch.output import BatchOutput, RowResult
 from imagegen.batch.rows import BadRow
 from imagegen.batch.script import PromptScript, ScriptRow
 from imagegen.errors import Busy, ImagegenError
@@ -59,24 +59,27 @@ def checked(script: PromptScript, check: RequestCheck) -> PromptScript:
 class Batch:
     """One run over a script. The calling thread alone writes; the others only ask and wait.
 
-    A failed row stands in the manifest and is tried again by the next run; finished rows are
-    skipped. Where the source says "not now" for longer than `patience_s` the run ends, for the
-    other rows would fare no better.
+    `share` is the part of the script that this run renders, by default all; the manifest is of the
+    whole script. A failed row stands in the manifest and is tried again by the next run; finished
+    rows are skipped. Where the source says "not now" for longer than `patience_s` the run ends,
+    for the other rows would fare no better.
     """
 
     def __init__(
         self,
         title: str,
         script: PromptScript,
-        folder: OutputFolder,
+        output: BatchOutput,
+        share: PromptScript | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._title = title
         self._script = script
-        self._folder = folder
+        self._share = script if share is None else share
+        self._output = output
         self._patience_s = patience_s
         self._stop = threading.Event()
-        self.todo = [row for row in script.rows if not folder.finished(row.key)]
+        self.todo = [row for row in self._share.rows if not output.finished(row.key)]
 
     def run(self, source: ImageSource, concurrency: int, on_row: OnRow) -> None:
         """Renders `todo`, `concurrency` rows at a time; tells `on_row` about each as it ends."""
@@ -91,7 +94,7 @@ class Batch:
                 threading.Thread(target=work, daemon=True).start()
             for _ in self.todo:
                 row, outcome = ended.get()
-                self._folder.record(self._result(row, outcome))
+                self._output.record(self._result(row, outcome))
                 on_row(self._manifest_row(row))
                 if isinstance(outcome, Busy):
                     break
@@ -100,11 +103,8 @@ class Batch:
 
     def finish(self) -> Outcome:
         """Writes the manifest of all rows, whatever became of them; also after an interruption."""
-        rows = [self._manifest_row(row) for row in self._script.rows]
-        rows += map(invalid, self._script.bad_rows)
-        rows.sort(key=lambda row: row.line)
-        write_manifest(self._folder, self._title, rows)
-        statuses = Counter(row.status for row in rows)
+        self._output.publish(lambda: manifest_files(self._title, self._manifest_rows(self._script)))
+        statuses = Counter(row.status for row in self._manifest_rows(self._share))
         return Outcome(
             succeeded=statuses["succeeded"],
             failed=statuses["failed"],
@@ -153,14 +153,19 @@ class Batch:
             raise outcome
         names = tuple(file_names(row.request, row.key))
         for name, data in zip(names, outcome.pictures, strict=True):
-            self._folder.write(name, data)
+            self._output.write(name, data)
         return RowResult(
             key=row.key, status="succeeded", files=names, generation=outcome.generation
         )
 
+    def _manifest_rows(self, script: PromptScript) -> list[ManifestRow]:
+        rows = [self._manifest_row(row) for row in script.rows]
+        rows += map(invalid, script.bad_rows)
+        return sorted(rows, key=lambda row: row.line)
+
     def _manifest_row(self, row: ScriptRow) -> ManifestRow:
-        result = self._folder.result(row.key)
-        if result is None or (result.status == "succeeded" and not self._folder.finished(row.key)):
+        result = self._output.result(row.key)
+        if result is None or (result.status == "succeeded" and not self._output.finished(row.key)):
             return pending(row)
         return ManifestRow(
             row.line, result.status, row.key, row.request, result, result.error_code, result.error

@@ -43,9 +43,13 @@ class PromptScript:
     def num_images(self) -> int:
         return sum(row.request.num_images for row in self.rows)
 
+    def share(self, index: int, count: int) -> PromptScript:
+        """What falls to the task `index`, from 0, of `count`: every row falls to exactly one."""
+        return PromptScript(self.rows[index::count], self.bad_rows[index::count])
 
-def read_script(path: Path, variables: Variables | None = None) -> PromptScript:
-    """Reads a script; `variables` hold for every row that does not say its own.
+
+def read_script(file: str | Path, variables: Variables | None = None) -> PromptScript:
+    """Reads a script, here or at `gs://…`; `variables` hold for rows that do not say their own.
 
     Raises InvalidScript for what concerns the whole file: unreadable, not UTF-8, no header, unknown
     columns. A fault of one row becomes a BadRow and the others go on.
@@ -55,7 +59,7 @@ def read_script(path: Path, variables: Variables | None = None) -> PromptScript:
     bad_rows: list[BadRow] = []
     used: set[str] = set()
     occurrences: Counter[str] = Counter()
-    for cells in read_rows(path):
+    for cells in read_rows(file):
         if isinstance(cells, BadRow):
             bad_rows.append(cells)
             continue

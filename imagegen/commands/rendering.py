@@ -9,10 +9,11 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagegen.batch.image_source import Delivery, ImageSource, LocalImages, RequestCheck, checks_of
 from imagegen.batch.manifest import as_json
+from imagegen.batch.output import BatchOutput
 from imagegen.batch.output_folder import OutputFolder
 from imagegen.batch.remote import RemoteImages
 from imagegen.batch.rows import split_values
@@ -21,12 +22,12 @@ from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import build
 from imagegen.commands.progress import BatchProgress, RenderProgress, printable
 from imagegen.engine.process import OnEvent
-from imagegen.errors import InvalidRequest, InvalidScript
+from imagegen.errors import InvalidRequest, InvalidScript, InvalidSettings
 from imagegen.generation import GenerationRequest
 from imagegen.logs import configure_logs
 from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
-from imagegen.settings import Settings
+from imagegen.settings import JobTask, Settings
 
 DONE, SOME_FAILED = 0, 1
 _LOAD_S = 900.0
@@ -64,19 +65,21 @@ def batch(arguments: Namespace) -> int:
     script = checked(script, check)
     if arguments.dry_run:
         return _dry_run(script, for_machines=arguments.json)
-    path = arguments.output or Path(f"{arguments.file.stem}-pictures")
-    with _terminable(), OutputFolder(path) as folder:
-        run = Batch(arguments.file.name, script, folder)
+    task = JobTask.from_environment()
+    share = script if task is None else script.share(task.index, task.count)
+    where = arguments.output or _beside(arguments.file)
+    with _terminable(), _open_output(where, task) as output:
+        run = Batch(PurePosixPath(arguments.file).name, script, output, share)
         progress = BatchProgress(len(run.todo), sys.stdout, sys.stderr, as_json=arguments.json)
         try:
-            _announce(script, run, progress)
+            _announce(share, run, task, progress)
             if run.todo:
                 with opened() as source:
                     run.run(source, _concurrency(arguments, run), progress.row)
         finally:
             progress.close()
             outcome = run.finish()
-            _conclude(outcome, path, progress)  # also to who interrupts: what is where
+            _conclude(outcome, where, progress)  # also to who interrupts: what is where
     return DONE if outcome.complete else SOME_FAILED
 
 
@@ -153,17 +156,41 @@ def _dry_run(script: PromptScript, *, for_machines: bool) -> int:
     return SOME_FAILED if script.bad_rows else DONE
 
 
-def _announce(script: PromptScript, run: Batch, progress: BatchProgress) -> None:
-    finished = len(script.rows) - len(run.todo)
-    progress.note(_counts(script) + (f"; {finished:,} finished before" if finished else ""))
-    for bad in script.bad_rows:
+def _beside(file: str) -> str:
+    """The default output: beside a script in a bucket, else where the command runs."""
+    script = PurePosixPath(file)
+    folder = f"{file.rpartition('/')[0]}/" if file.startswith("gs://") else ""
+    return f"{folder}{script.stem}-pictures"
+
+
+def _open_output(where: str, task: JobTask | None) -> BatchOutput:
+    if where.startswith("gs://"):
+        from imagegen.batch.output_bucket import OutputBucket
+        from imagegen.storage.bucket_folder import BucketFolder
+
+        return OutputBucket(BucketFolder(where))
+    if task is not None:
+        raise InvalidSettings(
+            f"a job's task loses its disk, and {where} with it; choose a folder of a bucket: -o gs://…"
+        )
+    return OutputFolder(Path(where))
+
+
+def _announce(
+    share: PromptScript, run: Batch, task: JobTask | None, progress: BatchProgress
+) -> None:
+    finished = len(share.rows) - len(run.todo)
+    whose = "" if task is None else f"task {task.index + 1:,} of {task.count:,}: "
+    before = f"; {finished:,} finished before" if finished else ""
+    progress.note(f"{whose}{_counts(share)}{before}")
+    for bad in share.bad_rows:
         progress.row(invalid(bad))
 
 
-def _conclude(outcome: Outcome, folder: Path, progress: BatchProgress) -> None:
-    progress.machine_line({"outcome": asdict(outcome), "folder": str(folder)})
+def _conclude(outcome: Outcome, where: str, progress: BatchProgress) -> None:
+    progress.machine_line({"outcome": asdict(outcome), "folder": where})
     counts = ", ".join(f"{count:,} {status}" for status, count in asdict(outcome).items() if count)
-    progress.note(f"{counts or 'no rows'}; pictures and manifest are in {folder}")
+    progress.note(f"{counts or 'no rows'}; pictures and manifest are in {where}")
 
 
 def _counts(script: PromptScript) -> str:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from imagegen.diffusion.driver import cuda_of_the_driver, why_no_cuda
 from imagegen.errors import InvalidSettings
 
 T = TypeVar("T")
@@ -23,13 +24,15 @@ _IS_FULL = re.compile(
 
 
 def choose_device(name: str) -> torch.device:
-    """name: "auto", "cpu" or "cuda". Raises InvalidSettings for a device that is not there."""
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise InvalidSettings(
-            "IMAGEGEN_DEVICE is cuda, but there is no CUDA device; use auto or cpu"
-        )
-    if name == "cpu" or not found:
+    """name: "auto", "cpu" or "cuda".
+
+    Raises InvalidSettings for a device that is not there or that torch's build cannot use.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        if fault := why_no_cuda(name, torch.version.cuda, cuda_of_the_driver()):
+            raise InvalidSettings(fault)
         return torch.device("cpu")
     torch.backends.cudnn.deterministic = True  # `exact` promises the same bytes again
     return torch.device("cuda")

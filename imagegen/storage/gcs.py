@@ -37,7 +37,7 @@ _UNREACHABLE = (
     DataCorruption,
     OSError,  # requests' own errors are of this kind
 )
-_REFUSED = (api_exceptions.NotFound, api_exceptions.Forbidden, api_exceptions.Unauthorized)
+REFUSED = (api_exceptions.NotFound, api_exceptions.Forbidden, api_exceptions.Unauthorized)
 _CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _UPLOAD = "imagegen-upload"  # metadata: which call of `create` made the object
 _CONNECTIONS = 64  # kept open; urllib3 warns in the log about each one beyond its default of 10
@@ -61,14 +61,14 @@ class CloudStorage:
         unless some are given. auth_request: how tokens and IAM's signatures are asked for.
         Without these Google's library finds credentials (and STORAGE_EMULATOR_HOST) by itself.
         """
-        bucket, self._prefix = _parse(url)
-        self._bucket = _client(endpoint, credentials).bucket(bucket)
+        bucket, self._prefix = parse_url(url)
+        self._bucket = open_client(endpoint, credentials).bucket(bucket)
         self._credentials = credentials
         self._auth_request = auth_request or functools.partial(
             google.auth.transport.requests.Request(), timeout=timeout_s
         )
         self._retry_s = retry_s
-        self._bounds = {"timeout": timeout_s, "retry": DEFAULT_RETRY.with_timeout(retry_s)}
+        self._bounds = bounds(timeout_s, retry_s)
 
     def create(self, path: str, data: bytes, content_type: str) -> None:
         check_content_type(path, content_type)
@@ -76,7 +76,7 @@ class CloudStorage:
 
     def read(self, path: str) -> StoredObject | None:
         blob = self._blob(path)
-        with _reaching(f"cannot read {self.uri(path)}", self._retry_s):
+        with reaching(f"cannot read {self.uri(path)}", self._retry_s):
             try:
                 data = blob.download_as_bytes(checksum="crc32c", **self._bounds)
             except api_exceptions.NotFound:
@@ -91,7 +91,7 @@ class CloudStorage:
 
         IAM wants the role `iam.serviceAccountTokenCreator` of the account on itself.
         """
-        with _reaching(f"cannot sign a link to {self.uri(path)}", self._retry_s):
+        with reaching(f"cannot sign a link to {self.uri(path)}", self._retry_s):
             link: str = self._blob(path).generate_signed_url(
                 version="v4", expiration=timedelta(seconds=expires_s), credentials=self._signing()
             )
@@ -122,7 +122,7 @@ class CloudStorage:
         """
         mark = uuid.uuid4().hex
         blob.metadata = {_UPLOAD: mark}
-        with _reaching(f"cannot write gs://{blob.bucket.name}/{blob.name}", self._retry_s):
+        with reaching(f"cannot write gs://{blob.bucket.name}/{blob.name}", self._retry_s):
             try:
                 blob.upload_from_string(
                     data, content_type=content_type, if_generation_match=0,
@@ -185,33 +185,33 @@ def download_prefix(
     A file appears only when its size and crc32c are those of the bucket. Raises InvalidSettings
     when there is nothing to fetch or no right to, StorageUnavailable when it cannot be reached.
     """
-    bucket, prefix = _parse(url)
-    client = _client(endpoint, None)
-    bounds = {"timeout": timeout_s, "retry": DEFAULT_RETRY.with_timeout(retry_s)}
+    bucket, prefix = parse_url(url)
+    client = open_client(endpoint, None)
+    within = bounds(timeout_s, retry_s)
     root = f"{prefix}/" if prefix else ""
-    with _reaching(f"cannot fetch {url}", retry_s):
+    with reaching(f"cannot fetch {url}", retry_s):
         try:
             blobs = [
                 blob
-                for blob in client.list_blobs(bucket, prefix=root, **bounds)
+                for blob in client.list_blobs(bucket, prefix=root, **within)
                 if not blob.name.endswith("/")
             ]
             targets = [_inside(into, blob.name.removeprefix(root)) for blob in blobs]
             with ThreadPoolExecutor(_DOWNLOADS) as pool:
-                list(pool.map(functools.partial(_download, bounds=bounds), blobs, targets))
-        except _REFUSED as error:
+                list(pool.map(functools.partial(_download, within=within), blobs, targets))
+        except REFUSED as error:
             raise InvalidSettings(f"cannot fetch {url}: {error}") from error
     if not blobs:
         raise InvalidSettings(f"there is nothing under {url}")
 
 
-def _download(blob: Any, target: Path, bounds: dict[str, Any]) -> None:
+def _download(blob: Any, target: Path, within: dict[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with draft.open("xb") as file:
             blob.download_to_file(
-                file, checksum="crc32c", if_generation_match=blob.generation, **bounds
+                file, checksum="crc32c", if_generation_match=blob.generation, **within
             )
         if draft.stat().st_size != blob.size or _crc32c(draft) != blob.crc32c:
             raise OSError(f"{blob.name} arrived damaged")
@@ -236,7 +236,8 @@ def _inside(folder: Path, name: str) -> Path:
     return folder.joinpath(name)
 
 
-def _parse(url: str) -> tuple[str, str]:
+def parse_url(url: str) -> tuple[str, str]:
+    """`gs://bucket/prefix` -> ("bucket", "prefix"). Raises InvalidSettings."""
     match = _URL.fullmatch(url)
     if match is None:
         raise InvalidSettings(f"{url!r} is not gs://bucket/prefix")
@@ -247,7 +248,8 @@ def _parse(url: str) -> tuple[str, str]:
         raise InvalidSettings(f"{url}: {error}") from None
 
 
-def _client(endpoint: str | None, credentials: Any) -> Any:
+def open_client(endpoint: str | None, credentials: Any) -> Any:
+    """Google's own client. Raises InvalidSettings where there are no credentials."""
     try:
         client = storage.Client(
             project=None,  # objects need none
@@ -262,8 +264,14 @@ def _client(endpoint: str | None, credentials: Any) -> Any:
     return client
 
 
+def bounds(timeout_s: float, retry_s: float) -> dict[str, Any]:
+    """What makes a call of Google's library end: each try by `timeout_s`, all by `retry_s`."""
+    return {"timeout": timeout_s, "retry": DEFAULT_RETRY.with_timeout(retry_s)}
+
+
 @contextlib.contextmanager
-def _reaching(what: str, retry_s: float) -> Iterator[None]:
+def reaching(what: str, retry_s: float) -> Iterator[None]:
+    """Turns every way in which a bucket can be out of reach into StorageUnavailable."""
     try:
         yield
     except _UNREACHABLE as error:
