@@ -1,4 +1,4 @@
-"""The command line: serve, generate, batch, presets, train-lora, starter."""
+"""The command line: serve, generate, batch, presets, train-lora, cost, starter."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
-from imagegen.commands import brands, rendering
+from imagegen.commands import brands, cost, rendering
 from imagegen.commands.progress import printable
+from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
 from imagegen.generation import GenerationRequest
-from imagegen.settings import Settings
+from imagegen.settings import PREFIX, Settings
 
 FAILED, USAGE = 1, 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
@@ -48,6 +49,13 @@ A script is a CSV or JSONL file whose columns are the fields of a request; see d
   imagegen presets show aurora --json""",
     "train-lora": """\
   imagegen train-lora --brand aurora --images photos --steps 600 --rank 8""",
+    "cost": """\
+  imagegen cost                                          a sparse working day that comes along
+  imagegen cost --trace monday.csv --plot monday.svg
+  imagegen cost --idle-tail-s 600 --json
+
+A trace is a CSV or JSONL file: time (seconds since midnight, or ISO time stamps), kind (page,
+generate, batch) and num_images. What is assumed, and how sure it is: docs/cost.md.""",
 }
 
 
@@ -95,6 +103,7 @@ def _parser() -> ArgumentParser:
     _add_training(
         command("train-lora", brands.train_lora, "A brand's LoRA from a folder of pictures.")
     )
+    _add_cost(command("cost", cost.cost, "What a day of arrivals costs on Cloud Run, simulated."))
     starter = command("starter", _starter, "The model that ships: how good it is.")
     starter.add_argument("action", choices=["evaluate"])
     starter.add_argument("rest", nargs=REMAINDER, metavar="…", help="its own options")
@@ -211,6 +220,24 @@ def _add_training(parser: ArgumentParser) -> None:
     ):
         shown = about if default is None else f"{about} ({default})"
         parser.add_argument(option, type=kind, default=default, help=shown)
+
+
+def _add_cost(parser: ArgumentParser) -> None:
+    """One option for each price, which are settings, and for each assumption."""
+    parser.usage = "%(prog)s [--trace FILE] [--plot FILE] [--json] [--ASSUMPTION VALUE …]"
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE",
+        help="who asked when: CSV or JSONL; without it a sparse working day that comes along",
+    )  # fmt: skip
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the scenarios as an SVG")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for machines")
+    assumed = parser.add_argument_group("what is assumed")
+    for name in ("usd_per_hour", "web_usd_per_hour"):
+        instead = f"instead of {PREFIX}{name.upper()}"
+        assumed.add_argument(f"--{name.replace('_', '-')}", metavar="USD", help=instead)
+    for name, field in Assumptions.model_fields.items():
+        about = f"{field.description} ({field.default})"
+        assumed.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=about)
 
 
 def _serve(_arguments: Namespace) -> int:

@@ -27,6 +27,7 @@ ImagegenError
     ├── InvalidAdapter            invalid_adapter
     ├── InvalidModel              invalid_model
     ├── InvalidScript             invalid_script        a prompt script, as a whole
+    ├── InvalidTrace              invalid_trace         an arrival trace that cannot be replayed
     ├── OutputInUse               output_in_use         another batch writes to this folder
     └── InvalidTraining           invalid_training      pictures that no LoRA can learn from
 """
@@ -180,6 +181,10 @@ class InvalidModel(OperatorError):
 
 class InvalidScript(OperatorError):
     code = "invalid_script"
+
+
+class InvalidTrace(OperatorError):
+    code = "invalid_trace"
 
 
 class OutputInUse(OperatorError):

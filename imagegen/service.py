@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from imagegen.cost.prices import PriceTable
 from imagegen.engine.process import Audience, OnEvent, RenderProcess
 from imagegen.errors import (
     Cancelled,
@@ -54,6 +55,7 @@ class ImageService:
         metrics: Metrics,
     ) -> None:
         self._settings = settings
+        self._prices = PriceTable.of(settings)
         self._catalog = catalog
         self._engine = engine
         self._keeper = keeper
@@ -210,7 +212,7 @@ class ImageService:
             usage=Usage(
                 gpu_s=gpu_s,
                 steps=sum(one.spec.num_inference_steps for one in renderings),
-                estimated_cost_usd=gpu_s / 3_600 * self._settings.usd_per_hour,
+                estimated_cost_usd=self._prices.render_usd(gpu_s),
             ),
         )
 

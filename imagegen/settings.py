@@ -71,7 +71,15 @@ class Settings(BaseModel):
         default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`."
     )
     usd_per_hour: float = Field(
-        default=1.40, ge=0, description="What an instance costs, for the estimate in each answer."
+        default=1.40,
+        ge=0,
+        description="What an instance that renders costs, its GPU included: for the estimate in "
+        "each answer, and for `imagegen cost`.",
+    )
+    web_usd_per_hour: float = Field(
+        default=0.0954,
+        ge=0,
+        description="What an instance without a GPU costs while it answers, for `imagegen cost`.",
     )
 
     @classmethod
