@@ -61,9 +61,9 @@ def build(settings: Settings) -> Application:
     max_rows = None if settings.max_rows == "auto" else settings.max_rows
     engine = RenderProcess(make_renderer, max_queue=settings.max_queue, max_rows=max_rows)
     metrics = Metrics()
-    _watch(metrics, engine)
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics)
+    _watch(metrics, engine, service)
     return Application(settings, catalog, storage, engine, service, metrics)
 
 
@@ -86,7 +86,7 @@ def _load_catalog(settings: Settings) -> PresetCatalog:
     return PresetCatalog.load(Path(settings.presets), local_model_folder(settings.model))
 
 
-def _watch(metrics: Metrics, engine: RenderProcess) -> None:
+def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:
     metrics.watch("queue_depth", "Pictures that wait.", lambda: engine.status().queued)
     metrics.watch("running", "Pictures being rendered.", lambda: engine.status().running)
     metrics.watch("ready", "1 when a picture could be rendered now.", lambda: engine.status().ready)
@@ -96,5 +96,5 @@ def _watch(metrics: Metrics, engine: RenderProcess) -> None:
     )  # fmt: skip
     metrics.watch(
         "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
-        lambda: engine.status().abandoned_gpu_s,
+        lambda: engine.status().abandoned_gpu_s + service.abandoned_gpu_s,
     )  # fmt: skip

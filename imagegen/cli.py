@@ -48,7 +48,7 @@ A script is a CSV or JSONL file whose columns are the fields of a request; see d
   imagegen presets check
   imagegen presets show aurora --json""",
     "train-lora": """\
-  imagegen train-lora --brand aurora --images photos --steps 600 --rank 8""",
+  imagegen train-lora --brand aurora --images photos --steps 800 --rank 8""",
     "cost": """\
   imagegen cost                                          a sparse working day that comes along
   imagegen cost --trace monday.csv --plot monday.svg
@@ -212,7 +212,7 @@ def _add_training(parser: ArgumentParser) -> None:
     parser.add_argument("--brand", required=True, help="its folder gets the LoRA")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the pictures")
     for option, kind, default, about in (
-        ("--steps", _positive, 600, "optimiser steps"),
+        ("--steps", _positive, 800, "optimiser steps"),
         ("--rank", _rank, 8, "of the adapter matrices"),
         ("--learning-rate", _rate, 1e-3, "of AdamW"),
         ("--resolution", _positive, None, "side in pixels; the model's own by default"),

@@ -60,7 +60,8 @@ class ImageService:
         self._engine = engine
         self._keeper = keeper
         self._metrics = metrics
-        self._lock = threading.Lock()  # guards the next three counts
+        self._lock = threading.Lock()  # guards the next four counts
+        self._abandoned_gpu_s = 0.0
         self._in_flight = 0
         self._awaiting_model = 0
         self._draining = False
@@ -73,6 +74,11 @@ class ImageService:
     def in_flight(self) -> int:
         """Requests that have not been answered yet."""
         return self._in_flight
+
+    @property
+    def abandoned_gpu_s(self) -> float:
+        """Spent on pictures that were finished, but whose request failed all the same."""
+        return self._abandoned_gpu_s
 
     def drain(self) -> None:
         """From now on every new request is refused; those in flight go on."""
@@ -137,6 +143,11 @@ class ImageService:
             raise RenderFailed(f"{error.detail} ({order.id})") from error
         finally:
             self._engine.cancel([future for future in futures if not future.done()])
+            if len(kept) < len(futures):
+                with self._lock:
+                    self._abandoned_gpu_s += sum(
+                        future.result().gpu_s for future in futures if not future.exception()
+                    )
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)
 
     @contextmanager

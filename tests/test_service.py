@@ -208,6 +208,16 @@ def test_storage_that_cannot_be_written_is_named(make_service: Make, engine: Ren
     assert engine.status().queued == 0
 
 
+def test_the_time_of_pictures_that_were_finished_in_vain_is_counted(
+    make_service: Make, engine: RenderProcess
+) -> None:
+    service = make_service(engine, "file:/proc/nowhere")
+    assert service.abandoned_gpu_s == 0
+    with pytest.raises(StorageUnavailable):
+        service.generate(asked())
+    assert service.abandoned_gpu_s > 0
+
+
 def test_requests_wait_while_the_model_loads(make_service: Make) -> None:
     engine = RenderProcess(partial(FakeRenderer, load_s=1.0), max_queue=MAX_QUEUE)
     service = make_service(engine)

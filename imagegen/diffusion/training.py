@@ -189,7 +189,7 @@ def train_lora(
     *,
     model: Path,
     template: str = "{prompt}",
-    steps: int = 600,
+    steps: int = 800,
     rank: int = 8,
     learning_rate: float = 1e-3,
     resolution: int | None = None,
