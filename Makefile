@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
-BENCHMARKS := switch mixed tax overhead join preview encode cost
+BENCHMARKS := cold switch mixed tax overhead join preview encode cost
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench

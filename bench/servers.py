@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -47,6 +49,17 @@ class Server:
             raise RuntimeError(f"{answer.status}: {body[:500].decode(errors='replace')}")
         return body
 
+    def first_png(self, asked: Asked) -> bytes:
+        """Asks again for as long as nobody listens yet."""
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                return self.png(asked)
+            except ConnectionError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
     def pngs(self, asked: Sequence[Asked], callers: int) -> dict[Asked, bytes]:
         """All of them, each caller asking for one after another."""
         with ThreadPoolExecutor(callers) as pool:
@@ -75,8 +88,24 @@ def pixels(png: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-@contextmanager
-def naive_server(stage: Stage) -> Iterator[Server]:
+@dataclass(frozen=True)
+class Start:
+    """How a server is started, and where it answers."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    port: int
+    ready: str  # the path that answers 200 once a picture can be made
+
+    def process(self, log: IO[str]) -> subprocess.Popen[bytes]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGEN_")}
+        environment = inherited | dict(self.environment)
+        return subprocess.Popen(
+            self.command, cwd=REPOSITORY, stdout=log, stderr=log, env=environment
+        )
+
+
+def naive_start(stage: Stage) -> Start:
     """bench/naive.py under gunicorn."""
     port = _free_port()
     command = [
@@ -90,48 +119,52 @@ def naive_server(stage: Stage) -> Iterator[Server]:
         "NAIVE_LORAS": json.dumps(loras),
         "NAIVE_DTYPE": stage.dtype,
     }
-    with _running(command, environment, port, "/livez") as server:
+    return Start(command, environment, port, "/livez")
+
+
+def imagegen_start(stage: Stage, output: str) -> Start:
+    """`imagegen serve`, as an operator starts it; it also stores every picture."""
+    port = _free_port()
+    environment = {
+        "IMAGEGEN_MODEL": str(stage.model),
+        "IMAGEGEN_PRESETS": str(stage.presets),
+        "IMAGEGEN_STORAGE": f"file:{output}",
+        "IMAGEGEN_DEVICE": stage.device,
+        "IMAGEGEN_DTYPE": stage.dtype,
+        "IMAGEGEN_DEADLINE_S": str(ANSWER_S),
+        "PORT": str(port),
+    }
+    return Start([sys.executable, "-m", "imagegen", "serve"], environment, port, "/readyz")
+
+
+@contextmanager
+def naive_server(stage: Stage) -> Iterator[Server]:
+    """The naive server, ready."""
+    with _running(naive_start(stage)) as server:
         yield server
 
 
 @contextmanager
 def imagegen_server(stage: Stage) -> Iterator[Server]:
-    """`imagegen serve`, as an operator starts it; it also stores every picture."""
-    port = _free_port()
-    with TemporaryDirectory() as output:
-        environment = {
-            "IMAGEGEN_MODEL": str(stage.model),
-            "IMAGEGEN_PRESETS": str(stage.presets),
-            "IMAGEGEN_STORAGE": f"file:{output}",
-            "IMAGEGEN_DEVICE": stage.device,
-            "IMAGEGEN_DTYPE": stage.dtype,
-            "IMAGEGEN_DEADLINE_S": str(ANSWER_S),
-            "PORT": str(port),
-        }
-        command = [sys.executable, "-m", "imagegen", "serve"]
-        with _running(command, environment, port, "/readyz") as server:
-            yield server
+    """Ours, ready."""
+    with TemporaryDirectory() as output, _running(imagegen_start(stage, output)) as server:
+        yield server
 
 
 @contextmanager
-def _running(
-    command: Sequence[str], environment: dict[str, str], port: int, ready: str
-) -> Iterator[Server]:
+def _running(start: Start) -> Iterator[Server]:
     with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("IMAGEGEN_")}
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=log, stderr=log, env=inherited | environment
-        )
+        process = start.process(log)
         try:
-            server = Server(port)
-            _wait(server, process, ready)
+            server = Server(start.port)
+            _wait(server, process, start.ready)
             yield server
         except BaseException:
             log.seek(0)
             print(log.read()[-3_000:], file=sys.stderr)
             raise
         finally:
-            _end(process)
+            end(process)
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
@@ -144,7 +177,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
         time.sleep(0.1)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(END_S)

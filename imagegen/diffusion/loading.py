@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,14 +36,16 @@ _CHUNK_BYTES = 1 << 22
 def quieten() -> None:
     """What the user sees is ours: the libraries report errors only, and draw no progress bars."""
     import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     disable_progress_bars()
+    if sys.modules.get("transformers"):  # a training's; a render does without
+        import transformers.utils.logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
 
 
 def fetch_model(model: str, cache: Path, *, half: bool = False) -> Path:
@@ -164,28 +167,3 @@ def _file_digest(path: Path) -> str:
 def weights_of(part: Path) -> list[Path]:
     """The files that a part is loaded from; its fp16 variant where there is nothing else."""
     return [part / name for name in _belonging((f.name for f in part.glob("*")), half=False)]
-
-
-def load_part(part: Any, folder: Path, name: str, **options: Any) -> Any:
-    """One component by its class's own `from_pretrained`, from safetensors, without random init.
-
-    Raises InvalidModel naming the component, also where weights are missing: the libraries would
-    only warn and make them up.
-    """
-    from safetensors import SafetensorError
-
-    weights = weights_of(folder / name)
-    if not weights:
-        raise InvalidModel(f"{folder / name} holds no safetensors weights")
-    variant = "fp16" if ".fp16" in weights[0].name else None
-    try:
-        model, report = part.from_pretrained(
-            folder / name, use_safetensors=True, local_files_only=True, variant=variant,
-            output_loading_info=True, low_cpu_mem_usage=True, **options,
-        )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InvalidModel(f"{folder / name} cannot be loaded: {reason}") from None
-    if missing := sorted(report["missing_keys"]):
-        raise InvalidModel(f"{folder / name} lacks {len(missing)} weights, such as {missing[0]}")
-    return model

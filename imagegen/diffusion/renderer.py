@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send, wait_for
+from imagegen.diffusion.lean import lean_imports
 from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
@@ -90,27 +92,30 @@ class DiffusersRenderer:
         folder = fetch_model(self._model, CACHE.expanduser(), half=dtype is torch.float16)
         digest = WeightsDigest(folder)
         phase("libraries")
-        quieten()
-        from imagegen.diffusion.adapters import AdapterBank
-        from imagegen.diffusion.families import load_family
+        with lean_imports():
+            quieten()
+            from imagegen.diffusion.adapters import AdapterBank
+
+            import_module("imagegen.diffusion.families.family")  # and with it diffusers
+            from imagegen.diffusion.families import load_family
 
         phase("weights")
         with torch.inference_mode():
-            self._family = family = load_family(folder, device, dtype)
+            self._family = model = load_family(folder, device, dtype)
             phase("adapters")
             slots = min(self._adapter_slots, max(1, len(self._brands)))
-            self._bank = AdapterBank(family.components, self._brands, slots)
-            self._prompts = PromptReader(family, self._bank)
+            self._bank = AdapterBank(model.components, self._brands, slots)
+            self._prompts = PromptReader(model, self._bank)
             phase("warm-up")
-            limits = Probe(family, self._bank, self._bank.heaviest).row_limits(device)
+            limits = Probe(model, self._bank, self._bank.heaviest).row_limits(device)
         return ModelInfo(
             name=self._name,
             sha256=digest.result(),
-            family=family.name,
-            native_px=family.native_px,
-            min_px=-(-family.native_px // 16) * 8,
+            family=model.name,
+            native_px=model.native_px,
+            min_px=-(-model.native_px // 16) * 8,
             max_px=math.isqrt(limits.probes[-1][0]),
-            schedulers=family.schedulers,
+            schedulers=model.schedulers,
             device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
             dtype=str(dtype).removeprefix("torch."),
             row_limits=limits,

@@ -9,16 +9,12 @@ from random import Random
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from imagegen.diffusion.families.words import END, SPLIT, START
 from imagegen.starter.captions import DISTRACTIONS, training_caption
 from imagegen.starter.scenes import random_scene
 
-START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY = 1_400
 MAX_TOKENS = 77
-# CLIP's own split: special tokens, contractions, words, single digits, runs of other signs
-SPLIT = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-)
 
 
 def train_tokenizer(folder: Path, captions: int = 20_000) -> CLIPTokenizer:

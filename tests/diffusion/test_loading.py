@@ -205,6 +205,21 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
         load(copy)
 
 
+def test_attention_named_as_stable_diffusion_1_named_it_is_read(copy: Path) -> None:
+    file = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    for old, new in (
+        ("query", "to_q"),
+        ("key", "to_k"),
+        ("value", "to_v"),
+        ("proj_attn", "to_out.0"),
+    ):
+        weights = {name.replace(f".{new}.", f".{old}."): each for name, each in weights.items()}
+    assert any(".query." in name for name in weights)
+    save_file(weights, file, metadata={"format": "pt"})
+    load(copy)
+
+
 def test_a_model_for_other_inputs_is_refused(copy: Path) -> None:
     edit_json(copy / "vae" / "config.json", latent_channels=8)
     with pytest.raises(InvalidModel):

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from imagegen.diffusion.families.preview_map import Factors, read_preview_map
 from imagegen.diffusion.families.words import TextReader
-from imagegen.diffusion.loading import load_part, read_json
+from imagegen.diffusion.loading import read_json
 from imagegen.diffusion.schedulers import StepRule, allowed_schedulers
+from imagegen.diffusion.weights import load_model, load_text_encoder
 from imagegen.errors import InvalidModel
 from imagegen.generation import Scheduler
 
@@ -55,7 +56,7 @@ class Family(ABC):
         """Raises InvalidModel for what is missing, broken or of another kind."""
         self._folder, self._device, self._dtype = folder, device, dtype
         self.readers = self._load_readers()
-        self.unet = self._load(UNet2DConditionModel, "unet")
+        self.unet = self._load(UNet2DConditionModel, "unet", dtype)
         self.vae = self._load(AutoencoderKL, "vae", self._vae_dtype())
         config = read_json(folder / "scheduler" / "scheduler_config.json")
         self._scheduler_config = config | dict(self.forced_options)
@@ -77,10 +78,15 @@ class Family(ABC):
         """The UNet's further inputs, a row a text."""
         return {}
 
-    def _load(self, part: Any, name: str, dtype: torch.dtype | None = None) -> Any:
-        model = load_part(part, self._folder, name, torch_dtype=dtype or self._dtype)
-        model.requires_grad_(requires_grad=False)
-        return model.eval().to(self._device, memory_format=torch.channels_last)
+    def _load(self, part: Any, name: str, dtype: torch.dtype) -> Any:
+        model = load_model(part, self._folder / name, dtype)
+        return model.to(self._device, memory_format=torch.channels_last)
+
+    def _reader(self, ending: str = "", *, projects: bool = False) -> TextReader:
+        """ending: of the folders' names, where there are two encoders."""
+        folder = self._folder / f"text_encoder{ending}"
+        encoder = load_text_encoder(folder, self._dtype, projects=projects).to(self._device)
+        return TextReader(self._folder / f"tokenizer{ending}", encoder)
 
     def _vae_dtype(self) -> torch.dtype:
         return self._dtype

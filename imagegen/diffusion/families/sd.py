@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from transformers import CLIPTextModel
-
 from imagegen.diffusion.families.family import Encoded, Family
 from imagegen.diffusion.families.words import TextReader
 
@@ -27,10 +25,8 @@ class StableDiffusion(Family):
     )
 
     def _load_readers(self) -> Mapping[str, TextReader]:
-        encoder = self._load(CLIPTextModel, "text_encoder")
-        return {"text_encoder": TextReader(self._folder / "tokenizer", encoder)}
+        return {"text_encoder": self._reader()}
 
     def encode(self, text: str) -> Encoded:
         reader = self.readers["text_encoder"]
-        masked = getattr(reader.encoder.config, "use_attention_mask", False)
-        return Encoded(reader.read(text, masked=masked)[0])
+        return Encoded(reader.read(text, masked=reader.encoder.config.use_attention_mask).last)

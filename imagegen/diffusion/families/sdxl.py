@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from imagegen.diffusion.families.family import Encoded, Family
 from imagegen.diffusion.families.words import TextReader
@@ -31,11 +30,9 @@ class StableDiffusionXL(Family):
     def _load_readers(self) -> Mapping[str, TextReader]:
         index = read_json(self._folder / "model_index.json")
         self._zeros_for_empty = bool(index.get("force_zeros_for_empty_prompt", True))
-        first = self._load(CLIPTextModel, "text_encoder")
-        second = self._load(CLIPTextModelWithProjection, "text_encoder_2")
         return {
-            "text_encoder": TextReader(self._folder / "tokenizer", first),
-            "text_encoder_2": TextReader(self._folder / "tokenizer_2", second),
+            "text_encoder": self._reader(),
+            "text_encoder_2": self._reader("_2", projects=True),
         }
 
     def encode(self, text: str) -> Encoded:
@@ -45,11 +42,9 @@ class StableDiffusionXL(Family):
         as words. A RenderSpec cannot tell them apart: here an empty one, said or not, is zeros.
         Neither encoder gets a mask, whatever its file says.
         """
-        readings = [
-            reader.read(text, output_hidden_states=True) for reader in self.readers.values()
-        ]
-        states = torch.cat([reading.hidden_states[-2] for reading in readings], dim=-1)
-        pooled = readings[-1].text_embeds
+        readings = [reader.read(text) for reader in self.readers.values()]
+        states = torch.cat([reading.penultimate for reading in readings], dim=-1)
+        pooled = readings[-1].pooled
         if not text and self._zeros_for_empty:
             return Encoded(torch.zeros_like(states), torch.zeros_like(pooled))
         return Encoded(states, pooled)

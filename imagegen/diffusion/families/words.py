@@ -5,46 +5,105 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import CLIPTokenizer
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from imagegen.diffusion.families.clip import ClipTextEncoder, Reading
+from imagegen.diffusion.loading import read_json
 from imagegen.errors import InvalidModel
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+# CLIP's own split: special tokens, contractions, words, single digits, runs of other signs
+SPLIT = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
 
 
 class TextReader:
     """Reads one text at a time, as the pipelines do: the length of others changes nothing."""
 
-    def __init__(self, tokenizer: Path, encoder: Any) -> None:
-        """encoder: a CLIP text model of transformers, on its device. Raises InvalidModel."""
-        self.tokenizer, self.encoder = _load_tokenizer(tokenizer), encoder
-        self.features = int(encoder.config.hidden_size)
-        self._max_tokens = int(encoder.config.max_position_embeddings)
+    def __init__(self, tokenizer: Path, encoder: ClipTextEncoder) -> None:
+        """tokenizer: its folder; encoder: on its device. Raises InvalidModel."""
+        self.encoder = encoder
+        self.features = encoder.config.hidden_size
+        self._max_tokens = encoder.config.max_position_embeddings
+        self._tokenizer = load_tokenizer(tokenizer)
+        self._pad = self._tokenizer.token_to_id(_pad_token(tokenizer))
+        if self._pad is None:
+            raise InvalidModel(f"{tokenizer} pads with a token that it does not have")
 
-    def read(self, text: str, *, masked: bool = False, **options: bool) -> Any:
-        """The encoder's own output for the text, padded or cut to what it reads.
+    def ids(self, text: str) -> list[int]:
+        """Token ids from the start token to the end token, at most as many as are read."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return [*ids[: self._max_tokens - 1], ids[-1]] if len(ids) > self._max_tokens else ids
 
-        masked: the padding is not looked at.
-        """
-        inputs = self.tokenizer(
-            text, padding="max_length", truncation=True, return_tensors="pt",
-            max_length=self._max_tokens,
-        ).to(self.encoder.device)  # fmt: skip
-        return self.encoder(
-            inputs.input_ids, attention_mask=inputs.attention_mask if masked else None, **options
-        )
+    def read(self, text: str, *, masked: bool = False) -> Reading:
+        """The text padded or cut to what the encoder reads. masked: nobody looks at the padding."""
+        ids = self.ids(text)
+        padding = self._max_tokens - len(ids)
+        device = self.encoder.final_layer_norm.weight.device
+        padded = torch.tensor([[*ids, *[self._pad] * padding]], device=device)
+        mask = torch.tensor([[True] * len(ids) + [False] * padding], device=device)
+        reading: Reading = self.encoder(padded, mask if masked else None)
+        return reading
 
     def unread(self, text: str) -> str:
         """What of `text` lies past the encoder's last token, from the start of its word."""
-        tokens = self.tokenizer(text, return_offsets_mapping=True)
-        starts = [start for start, end in tokens["offset_mapping"] if end > start]
+        starts = [start for start, end in self._tokenizer.encode(text).offsets if end > start]
         read = self._max_tokens - 2  # the start and the end token take a place each
         if len(starts) <= read:
             return ""
         return text[text.rfind(" ", 0, starts[read]) + 1 :]
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """CLIPTokenizer's from its one file or, as older models have it, from the two older ones.
+
+    Raises InvalidModel.
+    """
     try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+        else:
+            tokenizer = _from_merges(folder)
+        end = tokenizer.token_to_id(END), tokenizer.token_to_id(START)
+    except Exception as error:  # tokenizers raises Exception itself
         reason = " ".join(str(error).split())[:300]
         raise InvalidModel(f"{folder} holds no CLIP tokenizer: {reason}") from None
+    if None in end:
+        raise InvalidModel(f"{folder} holds no CLIP tokenizer: it lacks {START} or {END}")
+    return tokenizer
+
+
+def _from_merges(folder: Path) -> Tokenizer:
+    bpe = models.BPE.from_file(
+        str(folder / "vocab.json"), str(folder / "merges.txt"),
+        continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False, unk_token=END,
+    )  # fmt: skip
+    tokenizer = Tokenizer(bpe)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.add_special_tokens([START, END])
+    places = [(token, tokenizer.token_to_id(token)) for token in (END, START)]
+    tokenizer.post_processor = processors.RobertaProcessing(
+        *places, trim_offsets=False, add_prefix_space=False
+    )
+    return tokenizer
+
+
+def _pad_token(folder: Path) -> str:
+    """Stable Diffusion 1.x pads with the end token, 2.x and XL's second encoder with "!"."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        said: Any = read_json(folder / name).get("pad_token") if (folder / name).exists() else None
+        if said is not None:
+            return str(said["content"] if isinstance(said, dict) else said)
+    return END
