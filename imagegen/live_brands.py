@@ -1,0 +1,136 @@
+"""LiveBrands: the brands of a bucket, fetched at the start and followed from then on."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
+from imagegen.presets import BrandPreset, PresetCatalog, read_presets
+from imagegen.storage.bucket_folder import ABSENT, BucketFolder
+from imagegen.storage.folder_cache import FolderCache
+from imagegen.storage.manifest import NAME, read_manifest
+
+POLL_S = 30.0  # on average, so that many instances do not ask at once
+CACHE = Path("~/.cache/imagegen/presets")
+WHOLE = ""  # stands for a brand where the version as a whole is refused
+NEEDS_RESTART = "brings LoRA files that were not there at the start: they need a restart"
+
+_log = logging.getLogger(__name__)
+
+
+def presets_folder(presets: str) -> Path:
+    """The folder of brands: itself, or what is published at `gs://…`. Raises InvalidSettings."""
+    if not presets.startswith("gs://"):
+        return Path(presets)
+    try:
+        return FolderCache(CACHE).folder(presets)
+    except StorageUnavailable as error:
+        raise InvalidSettings(f"IMAGEGEN_PRESETS: {error}") from error
+
+
+class LiveBrands:
+    """Keeps `catalog` as the bucket has it. What is at fault is refused, and the old one stays.
+
+    A request asks the catalogue once, and presets never change: one in flight keeps its version.
+    Until `start` there is neither a thread nor a connection, so that it survives a fork.
+    """
+
+    def __init__(self, url: str, model_folder: Path | None) -> None:
+        """Raises InvalidSettings where nothing can be fetched, InvalidPreset if no brand is right.
+
+        model_folder: the model whose layers the LoRAs must fit, where it lies on this machine.
+        """
+        self._url = url
+        self._model_folder = model_folder
+        self._seen = ABSENT  # so the first look takes it as new
+        folder = presets_folder(url)
+        presets, faults = read_presets(folder, model_folder)
+        if not presets or WHOLE in faults:
+            raise InvalidPreset("\n".join(fault for some in faults.values() for fault in some))
+        self._known = [_loras(preset) for preset in presets]
+        self.catalog = PresetCatalog(())
+        self.loaded_at = 0.0  # seconds since 1970
+        self._swap(presets, self._sentences(faults, folder))
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """From now on the bucket is looked at every POLL_S seconds, give or take a fifth."""
+        threading.Thread(target=self._follow, name="brands", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def look(self, source: BucketFolder) -> None:
+        """Takes what is new in the bucket. Raises StorageUnavailable; then it is tried again."""
+        found = source.find(NAME)
+        if found == self._seen:
+            return
+        before, self._seen = self._seen, found
+        try:
+            if (published := read_manifest(source)) is None:
+                gone = f"nothing is published at {self._url} any more"
+                self._swap(self.catalog, {WHOLE: gone})
+                return
+            manifest, self._seen = published
+            self._take(FolderCache(CACHE).version(source, self._url, manifest))
+        except StorageUnavailable:
+            self._seen = before
+            raise
+        except InvalidSettings as error:
+            self._swap(self.catalog, {WHOLE: str(error)})
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(POLL_S * random.uniform(0.8, 1.2)):  # noqa: S311
+            try:
+                self.look(BucketFolder(self._url))
+            except StorageUnavailable as error:
+                _log.warning("brands: %s; they stay as they are", error)
+            except Exception:
+                _log.exception("brands: looking at %s failed; they stay as they are", self._url)
+
+    def _take(self, folder: Path) -> None:
+        """Each brand for itself: one that is refused does not keep the others from changing."""
+        presets, faults = read_presets(folder, self._model_folder)
+        refused = self._sentences(faults, folder)
+        refused |= {preset.id: NEEDS_RESTART for preset in presets if not self._has_loras(preset)}
+        taken = {preset.id: preset for preset in presets if preset.id not in refused}
+        if WHOLE in refused or not (taken.keys() | refused.keys()):
+            self._swap(self.catalog, refused)
+            return
+        old = [preset for preset in self.catalog if preset.id in refused]
+        self._swap([*taken.values(), *old], refused)
+
+    def _swap(self, presets: Iterable[BrandPreset], refused: Mapping[str, str]) -> None:
+        before = _versions(self.catalog)
+        self.catalog.swap(presets, refused)
+        if _versions(self.catalog) != before:
+            self.loaded_at = time.time()
+            _log.info("brands: %d from %s", len(self.catalog), self._url)
+        for brand, reason in refused.items():
+            _log.error("brands: %s is refused: %s", brand or "the newest version", reason)
+
+    def _has_loras(self, preset: BrandPreset) -> bool:
+        """The renderer made room, at its start, for what each brand had then, and for no more."""
+        return any(_loras(preset) <= known for known in [Counter[str](), *self._known])
+
+    @staticmethod
+    def _sentences(faults: Mapping[str, list[str]], folder: Path) -> dict[str, str]:
+        """Callers read them: where the cache lies is none of their business."""
+        return {
+            brand: "; ".join(fault.replace(f"{folder}/", "") for fault in some)
+            for brand, some in faults.items()
+        }
+
+
+def _loras(preset: BrandPreset) -> Counter[str]:
+    return Counter(use.sha256 for use in preset.adapters)
+
+
+def _versions(catalog: PresetCatalog) -> dict[str, str]:
+    return {preset.id: preset.version for preset in catalog}
