@@ -41,7 +41,9 @@ class Application:
         """Returns at once; the model loads in a process of its own."""
         self.engine.start()
         if self.live_brands is not None:
-            self.live_brands.start()
+            self.live_brands.start(
+                lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
+            )
 
     def drain(self, grace_s: float) -> None:
         """Refuses new requests at once, gives those in flight `grace_s`, then stops."""

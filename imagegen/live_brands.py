@@ -7,10 +7,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
-from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
+from imagegen.errors import Busy, InvalidPreset, InvalidSettings, StorageUnavailable
+from imagegen.generation import AdapterUse
 from imagegen.presets import BrandPreset, PresetCatalog, read_presets
 from imagegen.storage.bucket_folder import ABSENT, BucketFolder
 from imagegen.storage.folder_cache import FolderCache
@@ -19,7 +21,10 @@ from imagegen.storage.manifest import NAME, read_manifest
 POLL_S = 30.0  # on average, so that many instances do not ask at once
 CACHE = Path("~/.cache/imagegen/presets")
 WHOLE = ""  # stands for a brand where the version as a whole is refused
-NEEDS_RESTART = "brings LoRA files that were not there at the start: they need a restart"
+UNKNOWN_LORAS = "brings LoRA files that the renderer does not know"
+
+# A renderer that has room for these brands' LoRAs, and why there is none if there is none
+Renew = Callable[[Sequence[tuple[AdapterUse, ...]]], "Future[str | None]"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +60,14 @@ class LiveBrands:
             raise InvalidPreset("\n".join(fault for some in faults.values() for fault in some))
         self._known = [_loras(preset) for preset in presets]
         self.catalog = PresetCatalog(())
+        self._renew: Renew = _never
         self.loaded_at = 0.0  # seconds since 1970
         self._swap(presets, self._sentences(faults, folder))
         self._stopping = threading.Event()
 
-    def start(self) -> None:
+    def start(self, renew: Renew) -> None:
         """From now on the bucket is looked at every POLL_S seconds, give or take a fifth."""
+        self._renew = renew
         threading.Thread(target=self._follow, name="brands", daemon=True).start()
 
     def stop(self) -> None:
@@ -86,9 +93,11 @@ class LiveBrands:
             self._swap(self.catalog, {WHOLE: str(error)})
 
     def _follow(self) -> None:
+        source: BucketFolder | None = None  # made here: no connection crosses a fork
         while not self._stopping.wait(POLL_S * random.uniform(0.8, 1.2)):  # noqa: S311
             try:
-                self.look(BucketFolder(self._url))
+                source = source or BucketFolder(self._url)
+                self.look(source)
             except StorageUnavailable as error:
                 _log.warning("brands: %s; they stay as they are", error)
             except Exception:
@@ -98,13 +107,35 @@ class LiveBrands:
         """Each brand for itself: one that is refused does not keep the others from changing."""
         presets, faults = read_presets(folder, self._model_folder)
         refused = self._sentences(faults, folder)
-        refused |= {preset.id: NEEDS_RESTART for preset in presets if not self._has_loras(preset)}
+        strangers = [preset for preset in presets if not self._has_loras(preset)]
+        refused |= dict.fromkeys((preset.id for preset in strangers), UNKNOWN_LORAS)
         taken = {preset.id: preset for preset in presets if preset.id not in refused}
         if WHOLE in refused or not (taken.keys() | refused.keys()):
             self._swap(self.catalog, refused)
             return
         old = [preset for preset in self.catalog if preset.id in refused]
         self._swap([*taken.values(), *old], refused)
+        if strangers:
+            self._make_known(strangers, refused)
+
+    def _make_known(self, strangers: list[BrandPreset], refused: dict[str, str]) -> None:
+        """Waits for a renderer that knows their LoRAs, beside those that pictures still wait for.
+
+        Meanwhile, and for good if there is none, the brands are what they were.
+        """
+        brands = [*self.catalog, *strangers]
+        why: str | None
+        try:
+            why = self._renew([preset.adapters for preset in brands]).result()
+        except Busy as error:  # the engine has failed, or is about to stop
+            why = str(error)
+        ids = {preset.id for preset in strangers}
+        if why is not None:
+            self._swap(self.catalog, refused | dict.fromkeys(ids, f"{UNKNOWN_LORAS}: {why}"))
+            return
+        self._known = [_loras(preset) for preset in brands]
+        others = [preset for preset in self.catalog if preset.id not in ids]
+        self._swap([*others, *strangers], {b: r for b, r in refused.items() if b not in ids})
 
     def _swap(self, presets: Iterable[BrandPreset], refused: Mapping[str, str]) -> None:
         before = _versions(self.catalog)
@@ -113,7 +144,7 @@ class LiveBrands:
             self.loaded_at = time.time()
             _log.info("brands: %d from %s", len(self.catalog), self._url)
         for brand, reason in refused.items():
-            _log.error("brands: %s is refused: %s", brand or "the newest version", reason)
+            _log.warning("brands: %s is refused: %s", brand or "the newest version", reason)
 
     def _has_loras(self, preset: BrandPreset) -> bool:
         """The renderer made room, at its start, for what each brand had then, and for no more."""
@@ -126,6 +157,12 @@ class LiveBrands:
             brand: "; ".join(fault.replace(f"{folder}/", "") for fault in some)
             for brand, some in faults.items()
         }
+
+
+def _never(_brands: Sequence[tuple[AdapterUse, ...]]) -> Future[str | None]:
+    unstarted: Future[str | None] = Future()
+    unstarted.set_result("nothing has been started")
+    return unstarted
 
 
 def _loras(preset: BrandPreset) -> Counter[str]:

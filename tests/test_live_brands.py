@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_bucket import FakeBucket, running_bucket_server
+from safetensors.numpy import save_file
 from sample_brands import write_brands
 
 from imagegen import cli, live_brands
 from imagegen.bootstrap import Application, build
 from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
 from imagegen.generation import AdapterUse, GenerationRequest
-from imagegen.live_brands import NEEDS_RESTART, LiveBrands
+from imagegen.live_brands import UNKNOWN_LORAS, LiveBrands
 from imagegen.settings import Settings
 from imagegen.storage.bucket_folder import BucketFolder
 from imagegen.storage.pushing import Push
@@ -66,7 +68,7 @@ def application(brands: Published, tmp_path: Path) -> Iterator[Application]:
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -112,7 +114,7 @@ def test_brands_come_and_go(brands: Published) -> None:
     assert [preset.id for preset in live.catalog] == ["aurora", "rock"]
 
 
-def test_loras_that_the_renderer_does_not_know_need_a_restart(
+def test_loras_that_the_renderer_does_not_know_wait_for_another(
     brands: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Words change at once; so do weights, and the LoRAs of a brand that had more of them."""
@@ -133,14 +135,39 @@ def test_loras_that_the_renderer_does_not_know_need_a_restart(
     live.look(source)
     assert live.catalog.get("aurora") is old
     assert live.catalog.get("pop").description == "Bolder dots."
-    assert live.catalog.refused == {"aurora": NEEDS_RESTART}
-    again = LiveBrands(brands.url, None)  # after the restart
+    assert live.catalog.refused == {"aurora": f"{UNKNOWN_LORAS}: nothing has been started"}
+    again = LiveBrands(brands.url, None)  # after a restart
     assert not again.catalog.refused
     assert [use.sha256 for use in again.catalog.get("aurora").adapters] == ["0" * 64]
     brands.change("aurora", "northern style", "boreal style")
     brands.push()
     again.look(source)
     assert again.catalog.get("aurora").template.startswith("boreal")
+
+
+def test_a_new_lora_renews_the_renderer_of_a_running_service(
+    brands: Published, application: Application
+) -> None:
+    """A picture in flight ends first; then there is another process, and the brand changes."""
+    engine, catalog, service = application.engine, application.catalog, application.service
+    engine.wait_ready(60)
+    before, old = engine.pid, catalog.get("aurora").version
+    slow = GenerationRequest(brand="aurora", prompt="!slow", num_inference_steps=12)
+    with ThreadPoolExecutor(1) as pool:
+        in_flight = pool.submit(service.generate, slow)
+        wait_for(lambda: engine.status().running > 0)
+        brands.change("aurora", "banned_terms:", "adapters: [{file: x.safetensors}]\nbanned_terms:")
+        save_file({"x": np.ones((2, 2), np.float32)}, brands.folder / "aurora" / "x.safetensors")
+        brands.push()
+        wait_for(lambda: "aurora" in catalog.refused)
+        assert engine.pid == before
+        assert in_flight.result().preset_version == old
+    wait_for(lambda: catalog.get("aurora").version != old)
+    assert engine.pid not in (before, None)
+    assert engine.status().deaths == 0
+    assert not catalog.refused
+    after = service.generate(GenerationRequest(brand="aurora", prompt="x"))
+    assert after.preset_version == catalog.get("aurora").version
 
 
 def test_a_version_that_is_no_folder_of_brands_is_refused_whole(brands: Published) -> None:

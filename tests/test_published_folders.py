@@ -312,7 +312,7 @@ def test_a_killed_fetch_goes_on_where_it_was(
     assert 0 < done < 41
     fast = counting(0.0)
     again = fetching_process(tmp_path / "cache", url, fast.endpoint)
-    out, err = again.communicate(timeout=30)
+    out, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
     assert contents(Path(out.strip())) == files
     of_weights = [one for one in fast.ranges if one[1] != "bytes=0-1"]
@@ -327,7 +327,7 @@ def test_two_processes_fetch_once(
     push(server, write(tmp_path / "model", files), url)
     line = counting(0.02)
     processes = [fetching_process(tmp_path / "cache", url, line.endpoint) for _ in range(3)]
-    answers = [process.communicate(timeout=30) for process in processes]
+    answers = [process.communicate(timeout=120) for process in processes]
     assert {process.returncode for process in processes} == {0}, answers
     [folder] = {out.strip() for out, _ in answers}
     assert contents(Path(folder)) == files
@@ -342,7 +342,7 @@ def test_the_cache_is_bounded_and_spares_what_is_in_use(server: FakeBucket, tmp_
     root = tmp_path / "cache"
     for url in urls[:2]:  # in processes that end
         process = fetching_process(root, url, server.endpoint)
-        assert process.communicate(timeout=30)[1] == ""
+        assert process.communicate(timeout=120)[1] == ""
     before = {hashlib.sha256(url.encode()).hexdigest()[:32] for url in urls[:2]}
     (root / "abandoned.partial").mkdir()
     write(root / "abandoned.partial", {"w.bin": bytes(MIB)})
