@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
@@ -16,6 +17,9 @@ from imagegen.renderers import local_model_folder, renderer_maker
 from imagegen.service import ImageService
 from imagegen.settings import Settings
 from imagegen.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from imagegen.live_brands import LiveBrands
 
 _LOOK_S = 0.05
 _log = logging.getLogger(__name__)
@@ -31,10 +35,15 @@ class Application:
     engine: RenderProcess
     service: ImageService
     metrics: Metrics
+    live_brands: LiveBrands | None = None  # where they are in a bucket
 
     def start(self) -> None:
         """Returns at once; the model loads in a process of its own."""
         self.engine.start()
+        if self.live_brands is not None:
+            self.live_brands.start(
+                lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
+            )
 
     def drain(self, grace_s: float) -> None:
         """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
@@ -49,6 +58,8 @@ class Application:
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
         self.service.drain()
+        if self.live_brands is not None:
+            self.live_brands.stop()
         self.engine.stop(0.0)
 
 
@@ -56,7 +67,7 @@ def build(settings: Settings) -> Application:
     """The application, checked but not started. Raises OperatorError in one sentence."""
     _check_storage(settings)
     storage = open_storage(settings.storage)
-    catalog = _load_catalog(settings)
+    catalog, live_brands = load_brands(settings)
     make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
     max_rows = None if settings.max_rows == "auto" else settings.max_rows
     engine = RenderProcess(make_renderer, max_queue=settings.max_queue, max_rows=max_rows)
@@ -64,7 +75,9 @@ def build(settings: Settings) -> Application:
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics)
     _watch(metrics, engine, service)
-    return Application(settings, catalog, storage, engine, service, metrics)
+    if live_brands is not None:
+        _watch_brands(metrics, live_brands)
+    return Application(settings, catalog, storage, engine, service, metrics, live_brands)
 
 
 def _check_storage(settings: Settings) -> None:
@@ -81,9 +94,18 @@ def _check_storage(settings: Settings) -> None:
             raise InvalidSettings(f"IMAGEGEN_URLS=signed: {error}") from error
 
 
-def _load_catalog(settings: Settings) -> PresetCatalog:
-    """The brands, checked against the model where its folder is at hand; else loading it checks."""
-    return PresetCatalog.load(Path(settings.presets), local_model_folder(settings.model))
+def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
+    """The brands, checked against the model where its folder is at hand; else loading it checks.
+
+    From a folder, all or none; from a bucket, those that are in order, and who follows the others.
+    """
+    model_folder = local_model_folder(settings.model)
+    if not settings.presets.startswith("gs://"):
+        return PresetCatalog.load(Path(settings.presets), model_folder), None
+    from imagegen.live_brands import LiveBrands
+
+    live_brands = LiveBrands(settings.presets, model_folder)
+    return live_brands.catalog, live_brands
 
 
 def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:
@@ -97,4 +119,15 @@ def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> No
     metrics.watch(
         "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
         lambda: engine.status().abandoned_gpu_s + service.abandoned_gpu_s,
+    )  # fmt: skip
+
+
+def _watch_brands(metrics: Metrics, brands: LiveBrands) -> None:
+    metrics.watch(
+        "preset_refused", "Brands whose newest version in the bucket was refused.",
+        lambda: len(brands.catalog.refused),
+    )  # fmt: skip
+    metrics.watch(
+        "preset_loaded_timestamp_seconds", "When the brands last changed, seconds since 1970.",
+        lambda: brands.loaded_at,
     )  # fmt: skip

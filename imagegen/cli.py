@@ -1,4 +1,4 @@
-"""The command line: serve, generate, batch, presets, train-lora, cost, starter."""
+"""The command line: serve, generate, batch, presets, push-model, train-lora, cost, …"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
-from imagegen.commands import brands, cost, rendering
+from imagegen.commands import brands, cost, publishing, rendering
 from imagegen.commands.progress import printable
 from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
@@ -46,7 +46,10 @@ A script is a CSV or JSONL file whose columns are the fields of a request; see d
     "presets": """\
   imagegen presets list
   imagegen presets check
-  imagegen presets show aurora --json""",
+  imagegen presets show aurora --json
+  imagegen presets push gs://MY-BUCKET/presets""",
+    "push-model": """\
+  imagegen push-model models/my-model gs://MY-BUCKET/models/my-model""",
     "train-lora": """\
   imagegen train-lora --brand aurora --images photos --steps 800 --rank 8""",
     "cost": """\
@@ -99,7 +102,8 @@ def _parser() -> ArgumentParser:
     command("serve", _serve, "The service and its pages; the environment holds its settings.")
     _add_generate(command("generate", rendering.generate, "Pictures from one prompt."))
     _add_batch(command("batch", rendering.batch, "Pictures from a file of prompts."))
-    _add_presets(command("presets", brands.presets_list, "The brands: list, check, show."))
+    _add_presets(command("presets", brands.presets_list, "The brands: list, check, show, push."))
+    _add_push(command("push-model", publishing.push_model, "A model's folder into a bucket."))
     _add_training(
         command("train-lora", brands.train_lora, "A brand's LoRA from a folder of pictures.")
     )
@@ -204,8 +208,17 @@ def _add_presets(parser: ArgumentParser) -> None:
     show = actions.add_parser("show", help="all that one brand adds to a request")
     show.add_argument("brand")
     show.set_defaults(run=brands.presets_show)
-    for action in (listing, check, show):
+    push = actions.add_parser("push", help="checks all brands and publishes them in a bucket")
+    push.add_argument("url", metavar="gs://…", help="where")
+    push.set_defaults(run=publishing.push_presets)
+    for action in (listing, check, show, push):
         action.add_argument("--json", action="store_true", help="JSON, for machines")
+
+
+def _add_push(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="in diffusers' layout")
+    parser.add_argument("url", metavar="gs://…", help="where")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
 
 
 def _add_training(parser: ArgumentParser) -> None:

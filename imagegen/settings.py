@@ -31,7 +31,9 @@ class Settings(BaseModel):
         description="A folder in diffusers' layout, a Hub id, or `gs://…`; "
         "`starter` is the model that ships, `fake` draws gradients without a model.",
     )
-    presets: str = Field(default="brand_presets", description="The folder of brands.")
+    presets: str = Field(
+        default="brand_presets", description="The folder of brands, here or published at `gs://…`."
+    )
     storage: str = Field(
         default="file:./output",
         description="Where pictures go: `file:FOLDER` or `gs://bucket/prefix`.",

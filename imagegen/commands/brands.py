@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from imagegen.batch.image_source import unknown_brand
 from imagegen.commands.progress import StepProgress, printable
-from imagegen.errors import InvalidModel, InvalidPreset
+from imagegen.errors import InvalidModel, InvalidPreset, InvalidSettings
 from imagegen.presets import BrandPreset, PresetCatalog, check_presets
 from imagegen.presets.files import read_words
 from imagegen.renderers import local_model_folder
@@ -33,25 +33,27 @@ def presets_list(arguments: Namespace) -> int:
 def presets_check(arguments: Namespace) -> int:
     """Against the model too where it lies on this machine; a Hub id's is checked as it loads."""
     settings = Settings.from_environment()
-    folder, model = _presets_folder(), local_model_folder(settings.model)
-    unseen = ""
-    if model is not None:
-        faults = check_presets(folder, model)
-    else:
-        unseen = (
-            f"; whether the LoRAs fit {settings.model} was not checked: it is not a folder here"
-        )
-        try:
-            PresetCatalog.load(folder)
-            faults = []
-        except InvalidPreset as error:
-            faults = str(error).splitlines()
+    folder = _presets_folder()
+    faults, unseen = find_faults(settings, folder)
     if arguments.json:
         print(json.dumps({"faults": faults, "against_model": not unseen}, ensure_ascii=False))
     else:
         verdict = f"{folder}: every brand is in order{unseen}"
         print("\n".join(map(printable, faults)) or printable(verdict))
     return FAULTS if faults else DONE
+
+
+def find_faults(settings: Settings, folder: Path) -> tuple[list[str], str]:
+    """All faults of the brands in `folder`, and a half-sentence about what could not be checked."""
+    model = local_model_folder(settings.model)
+    if model is not None:
+        return check_presets(folder, model), ""
+    unseen = f"; whether the LoRAs fit {settings.model} was not checked: it is not a folder here"
+    try:
+        PresetCatalog.load(folder)
+    except InvalidPreset as error:
+        return str(error).splitlines(), unseen
+    return [], unseen
 
 
 def presets_show(arguments: Namespace) -> int:
@@ -69,6 +71,8 @@ def presets_show(arguments: Namespace) -> int:
 
 
 def train_lora(arguments: Namespace) -> int:
+    if Settings.from_environment().presets.startswith("gs://"):
+        raise InvalidSettings("training writes into a brand's folder: name one that is not gs://…")
     brand = _presets_folder() / arguments.brand
     if not brand.is_dir():
         there = [folder.name for folder in _presets_folder().glob("*/")]
@@ -102,7 +106,12 @@ def train_lora(arguments: Namespace) -> int:
 
 
 def _presets_folder() -> Path:
-    return Path(Settings.from_environment().presets)
+    presets = Settings.from_environment().presets
+    if not presets.startswith("gs://"):
+        return Path(presets)
+    from imagegen.live_brands import presets_folder
+
+    return presets_folder(presets)
 
 
 def _brand(brand: str) -> BrandPreset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any, TextIO
 
@@ -121,6 +122,40 @@ class RenderProgress:
     def close(self) -> None:
         """Takes the bar away."""
         if self._err.isatty():
+            self._err.write(_CLEAR_LINE)
+            self._err.flush()
+
+
+class PushProgress:
+    """Tells of files that are in the bucket: a bar on a terminal, else a line for each."""
+
+    def __init__(self, total_bytes: int, out: TextIO, err: TextIO, *, as_json: bool) -> None:
+        """total_bytes: of all different files, sent or not."""
+        self._total_bytes = total_bytes
+        self._out = out
+        self._err = err
+        self._as_json = as_json
+        self._has_bar = err.isatty() and not as_json
+        self._done_bytes = 0
+        self._lock = threading.Lock()  # files come on several threads
+
+    def file(self, path: str, size_bytes: int, *, sent: bool) -> None:
+        with self._lock:
+            self._done_bytes += size_bytes
+            if self._as_json:
+                content = {"path": path, "size_bytes": size_bytes, "sent": sent}
+                self._out.write(json.dumps(content, ensure_ascii=False) + "\n")
+            elif self._has_bar:
+                share = self._done_bytes / max(1, self._total_bytes)
+                done, total = self._done_bytes / 1e6, self._total_bytes / 1e6
+                self._err.write(f"{_CLEAR_LINE}{_bar(share)} {done:,.1f} of {total:,.1f} MB")
+                self._err.flush()
+            else:
+                self._out.write(printable(f"{'sent' if sent else 'there'}  {path}") + "\n")
+
+    def close(self) -> None:
+        """Ends the bar's line."""
+        if self._has_bar:
             self._err.write(_CLEAR_LINE)
             self._err.flush()
 

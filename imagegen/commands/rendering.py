@@ -19,14 +19,13 @@ from imagegen.batch.remote import RemoteImages
 from imagegen.batch.rows import split_values
 from imagegen.batch.run import Batch, Outcome, checked, file_names, invalid, pending
 from imagegen.batch.script import PromptScript, read_script
-from imagegen.bootstrap import build
+from imagegen.bootstrap import build, load_brands
 from imagegen.commands.progress import BatchProgress, RenderProgress, printable
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest, InvalidScript, InvalidSettings
 from imagegen.generation import GenerationRequest
 from imagegen.logs import configure_logs
 from imagegen.parsing import parse_strings
-from imagegen.presets import PresetCatalog
 from imagegen.settings import JobTask, Settings
 
 DONE, SOME_FAILED = 0, 1
@@ -113,8 +112,7 @@ def _pictures_from(
         remote = RemoteImages.connect(url)
         return remote.check, lambda: nullcontext(remote)
     settings = Settings.from_environment().model_copy(update={"deadline_s": _LONGEST_REQUEST_S})
-    catalog = PresetCatalog.load(Path(settings.presets))
-    return checks_of(catalog), lambda: _rendering_here(settings, on_event)
+    return checks_of(load_brands(settings)[0]), lambda: _rendering_here(settings, on_event)
 
 
 @contextmanager

@@ -52,8 +52,10 @@ def fetch_model(model: str, cache: Path, *, half: bool = False) -> Path:
     """The folder that holds `model`: a folder itself, a Hub id, or `gs://bucket/prefix`.
 
     half: it will be used in fp16, so where the Hub has it in fp16 too, that is what is fetched.
-    A `gs://` model is kept in `cache` under its URL and never asked for again: publish a changed
-    model under another prefix. Raises InvalidModel saying what was tried.
+    A `gs://` model is kept in `cache`. One that was published (`imagegen push-model`) is verified
+    file by file, and a new version of it is taken at the next start. One that was only copied there
+    is never asked for again: put a changed one under another prefix. Raises InvalidModel saying
+    what was tried.
     """
     if model.startswith("gs://"):
         return _from_bucket(model, cache)
@@ -66,15 +68,9 @@ def fetch_model(model: str, cache: Path, *, half: bool = False) -> Path:
 
 
 def _from_bucket(url: str, cache: Path) -> Path:
-    from imagegen.storage.gcs import download_prefix
+    from imagegen.storage.folder_cache import FolderCache
 
-    folder = cache / hashlib.sha256(url.encode()).hexdigest()[:32]
-    if folder.is_dir():
-        return folder
-    partial = folder.with_suffix(".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    download_prefix(url, partial)
-    return partial.rename(folder)
+    return FolderCache(cache).folder(url)
 
 
 def _from_hub(model: str, *, half: bool) -> Path:

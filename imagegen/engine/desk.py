@@ -7,6 +7,7 @@ from multiprocessing.connection import Pipe
 
 from imagegen.engine.order import Verdict
 from imagegen.engine.orders import Orders
+from imagegen.engine.renewal import Renewal
 from imagegen.engine.supervision import FAILED, READY, Supervision
 from imagegen.errors import Draining, ModelFailed
 
@@ -24,14 +25,20 @@ class Desk:
         self.lock = threading.Condition()
         self.orders = orders
         self.health = health
+        self.renewal: Renewal | None = None
         self.draining = False  # nothing new is taken
         self.closing = False  # the engine's thread shall end
         self.ears, self._bell = Pipe(duplex=False)
         self._rung = False
 
+    @property
+    def renewing(self) -> bool:
+        """The process that is being loaded, or is there, is to take the place of one before."""
+        return self.renewal is not None and self.renewal.begun
+
     def admit(self, now: float) -> None:
         """Lets the next ones in, if there is a child to render them."""
-        if self.health.phase == READY:
+        if self.health.phase == READY and self.renewal is None:
             if not self.orders.running:
                 self.health.heard(now)  # an idle child's silence does not count against it
             self.orders.admit(now)

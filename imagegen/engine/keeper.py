@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import wait
 
 from imagegen.engine.desk import Desk
-from imagegen.engine.messages import FromChild, Start
+from imagegen.engine.messages import FromChild, LoadFailed, Ready, Start
 from imagegen.engine.spawn import Child
+from imagegen.engine.supervision import FAILED
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +53,48 @@ class Keeper:
                 verdicts += self._desk.orders.close(self._desk.draining_error)
                 self._desk.health.stopped()
             self._desk.lock.notify_all()
+            renewal, self._desk.renewal = self._desk.renewal, None
+        if renewal is not None:
+            renewal.ended.set_result("the engine has stopped")
         tell(verdict.tell for verdict in verdicts)
 
     def _turn(self) -> None:
+        self._renew_if_idle()
         self._start_if_due()
         self._send()
         self._wait()
         self._hear_all()
         self._watch()
+
+    def _renew_if_idle(self) -> None:
+        with self._desk.lock:
+            renewal = self._desk.renewal
+            busy = self._desk.orders.running > 0 or self._desk.health.phase == FAILED
+            if renewal is None or renewal.begun or busy:
+                return
+            renewal.before, self._start = self._start, renewal.start
+        self._end_on_purpose()
+
+    def _go_back(self, reason: str) -> bool:
+        """Whether it was a renewal that failed: then the start before it is tried again."""
+        with self._desk.lock:
+            renewal = self._desk.renewal
+            if renewal is None or renewal.before is None:
+                return False  # also where it was asked for and has not begun
+            self._start, self._desk.renewal = renewal.before, None
+        logger.error("model: the renewed render process is of no use: %s", reason)
+        self._end_on_purpose()
+        renewal.ended.set_result(reason)
+        return True
+
+    def _end_on_purpose(self) -> None:
+        if self.child is not None:
+            self.child.end(now=True)
+            self.child = None
+        with self._desk.lock:
+            self._desk.orders.lost()  # nothing is in flight: it forgets whom the last call was for
+            self._desk.health.renew(time.monotonic())
+            self._desk.lock.notify_all()
 
     def _start_if_due(self) -> None:
         now = time.monotonic()
@@ -107,12 +142,19 @@ class Keeper:
 
     def _hear(self, message: FromChild) -> None:
         now = time.monotonic()
+        if isinstance(message, LoadFailed) and self._go_back(message.text):
+            return
+        renewal = None
         with self._desk.lock:
             lines = self._desk.health.hear(message, now)
+            if isinstance(message, Ready) and self._desk.renewing:
+                renewal, self._desk.renewal = self._desk.renewal, None
             news = self._desk.orders.hear(message, now)
             news += [verdict.tell for verdict in self._desk.close_if_failed()]
             self._desk.admit(now)
             self._desk.lock.notify_all()
+        if renewal is not None:
+            renewal.ended.set_result(None)
         self._send()  # the GPU first, then the callers
         for line in lines:
             logger.info("model: %s", line)
@@ -132,6 +174,8 @@ class Keeper:
     def _died(self, ailment: str | None = None) -> None:
         """Buries the child: one that is ill, or has ended by itself."""
         how = ailment or ""
+        if self._go_back(how or "it ended while it was loaded"):
+            return
         if self.child is not None:
             end = self.child.end(now=ailment is not None)
             how = f"{end}: {ailment}" if ailment else end

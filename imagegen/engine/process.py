@@ -19,6 +19,7 @@ from imagegen.engine.messages import Start
 from imagegen.engine.order import Audience, OnEvent, Preview, Progress
 from imagegen.engine.orders import Orders
 from imagegen.engine.renderer import Renderer
+from imagegen.engine.renewal import Renewal
 from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
 from imagegen.errors import ModelLoading, QueueFull
 from imagegen.generation import ModelInfo, Rendering, RenderSpec
@@ -64,7 +65,8 @@ class RenderProcess:
             Orders(max_queue=max_queue),
             Supervision(step_timeout_s, load_timeout_s),
         )
-        self._keeper = Keeper(self._desk, Start(pickle.dumps(make_renderer), max_rows))
+        self._max_rows = max_rows
+        self._keeper = Keeper(self._desk, self._start_of(make_renderer))
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -72,6 +74,23 @@ class RenderProcess:
         # Made here, not before: to Python, a thread made before a fork has ended after it.
         self._thread = threading.Thread(target=self._keeper.run, name="engine", daemon=True)
         self._thread.start()
+
+    def renew(self, make_renderer: Callable[[], Renderer[Any]]) -> Future[str | None]:
+        """Another render process, once what is in flight is done; until it is ready all else waits.
+
+        The future ends with None, or with why the new one could not be loaded: then one like before
+        is started again. One renewal at a time. Raises Draining and ModelFailed.
+        """
+        renewal = Renewal(self._start_of(make_renderer))
+        with self._desk.lock:
+            self._desk.refuse_if_over()
+            assert self._desk.renewal is None, "whoever renews waits for the end of it"
+            self._desk.renewal = renewal
+            self._desk.ring()
+        return renewal.ended
+
+    def _start_of(self, make_renderer: Callable[[], Renderer[Any]]) -> Start:
+        return Start(pickle.dumps(make_renderer), self._max_rows)
 
     def stop(self, grace_s: float) -> None:
         """Takes nothing new; lets what is open end for up to `grace_s`, then with Draining."""

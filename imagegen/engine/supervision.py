@@ -102,6 +102,10 @@ class Supervision:
         self.phase, self.error = RESTARTING, reason
         self._start_at = now + self._backoff_s()
 
+    def renew(self, now: float) -> None:
+        """Somebody has ended it on purpose: the next one starts at once, and nothing counts."""
+        self.phase, self._start_at = RESTARTING, now
+
     def failed(self, reason: str, *, hopeless: bool) -> None:
         """For good: only a new instance can help or, unless `hopeless`, only the operator."""
         self.phase, self.error, self.hopeless = FAILED, reason, hopeless

@@ -1,5 +1,5 @@
-"""Brands: what each adds to a request, read from its folder and checked at start."""
+"""Brands: what each adds to a request, read from its folder and checked."""
 
-from imagegen.presets.catalog import BrandPreset, PresetCatalog, check_presets
+from imagegen.presets.catalog import BrandPreset, PresetCatalog, check_presets, read_presets
 
-__all__ = ["BrandPreset", "PresetCatalog", "check_presets"]
+__all__ = ["BrandPreset", "PresetCatalog", "check_presets", "read_presets"]

@@ -186,11 +186,11 @@ class BrandPreset:
 
 
 class PresetCatalog:
-    """All brands of one folder, read once, in the order of their names."""
+    """All brands, in the order of their names. Read by any thread, swapped as a whole by one."""
 
     def __init__(self, presets: Iterable[BrandPreset]) -> None:
-        ordered = sorted(presets, key=lambda preset: (preset.name.casefold(), preset.id))
-        self._presets = {preset.id: preset for preset in ordered}
+        self.refused: Mapping[str, str] = {}  # brand -> why its newest version is not here
+        self.swap(presets, {})
 
     @classmethod
     def load(cls, folder: Path, model_folder: Path | None = None) -> PresetCatalog:
@@ -198,17 +198,24 @@ class PresetCatalog:
 
         model_folder: the model whose layers the LoRAs must fit, where it lies on this machine.
         """
-        presets, faults = _read_against(folder, model_folder)
+        presets, faults = read_presets(folder, model_folder)
         if faults:
-            raise InvalidPreset("\n".join(faults))
+            raise InvalidPreset("\n".join(_flat(faults)))
         return cls(presets)
+
+    def swap(self, presets: Iterable[BrandPreset], refused: Mapping[str, str]) -> None:
+        """From now on these. Whoever reads sees all of the old ones or all of the new."""
+        ordered = sorted(presets, key=lambda preset: (preset.name.casefold(), preset.id))
+        self._presets = {preset.id: preset for preset in ordered}
+        self.refused = dict(refused)
 
     def get(self, brand: str) -> BrandPreset:
         """Raises UnknownBrand."""
+        presets = self._presets
         try:
-            return self._presets[brand]
+            return presets[brand]
         except KeyError:
-            known = ", ".join(sorted(self._presets))
+            known = ", ".join(sorted(presets))
             raise UnknownBrand(f"no brand {brand!r}; there are {known}") from None
 
     def __contains__(self, brand: str) -> bool:
@@ -223,30 +230,39 @@ class PresetCatalog:
 
 def check_presets(folder: Path, model_folder: Path) -> list[str]:
     """Every fault of every brand, adapters against the model too: `file:line: key: message`."""
-    return _read_against(folder, model_folder)[1]
+    return _flat(read_presets(folder, model_folder)[1])
 
 
-def _read_against(folder: Path, model_folder: Path | None) -> tuple[list[BrandPreset], list[str]]:
-    if model_folder is None:
-        return _read_all(folder, check_file)
-    try:
-        read_modules(model_folder)
-    except InvalidModel as error:
-        presets, faults = _read_all(folder, check_file)
-        return presets, [str(error), *faults]
-    return _read_all(folder, partial(check_adapter, model_folder=model_folder))
+def read_presets(
+    folder: Path, model_folder: Path | None
+) -> tuple[list[BrandPreset], dict[str, list[str]]]:
+    """The brands that are in order, and the faults of the others by their name.
 
-
-def _read_all(folder: Path, check: AdapterCheck) -> tuple[list[BrandPreset], list[str]]:
-    folders, faults = list_brands(folder)
+    What is wrong with the folder, or with the model, stands under the empty name.
+    """
+    check: AdapterCheck = check_file
+    faults: dict[str, list[str]] = {}
+    if model_folder is not None:
+        try:
+            read_modules(model_folder)
+            check = partial(check_adapter, model_folder=model_folder)
+        except InvalidModel as error:
+            faults[""] = [str(error)]
+    folders, of_folder = list_brands(folder)
+    if of_folder:
+        faults[""] = [*faults.get("", []), *of_folder]
     presets = []
     for brand in folders:
         read = read_brand(brand, check)
         if isinstance(read, list):
-            faults.extend(read)
+            faults[brand.name] = read
         else:
             presets.append(_preset(read))
     return presets, faults
+
+
+def _flat(faults: Mapping[str, list[str]]) -> list[str]:
+    return [fault for some in faults.values() for fault in some]
 
 
 def _preset(read: BrandFolder) -> BrandPreset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from google.api_core import exceptions as api_exceptions
 
@@ -22,6 +22,7 @@ class FoundObject:
     generation: int
 
 
+_CHUNK_BYTES = 32 << 20  # a multiple of 256 KiB, says Google
 ABSENT = FoundObject(size_bytes=0, generation=0)  # Cloud Storage's own number for "not there"
 
 
@@ -63,6 +64,41 @@ class BucketFolder:
             except api_exceptions.NotFound:
                 return None
         return data
+
+    def find(self, name: str) -> FoundObject:
+        """The object's state, without its content; ABSENT where there is none."""
+        with self._reaching(f"cannot look for {self.url}/{name}"):
+            blob = self._bucket.get_blob(self._root + check_path(name), **self._bounds)
+        return ABSENT if blob is None else _found(blob)
+
+    def read_range(self, name: str, start: int, size_bytes: int) -> bytes:
+        """A piece of the object. Nothing is verified here: a checksum is the whole object's."""
+        with self._reaching(f"cannot read {self.url}/{name}"):
+            data: bytes = self._blob(name).download_as_bytes(
+                start=start, end=start + size_bytes - 1, checksum=None, **self._bounds
+            )
+            if len(data) != size_bytes:
+                raise OSError(f"{len(data)} bytes came instead of {size_bytes}")
+        return data
+
+    def upload(self, name: str, content: BinaryIO, size_bytes: int, seen: FoundObject) -> None:
+        """Streams a large object up, if it is still as it was `seen`; else leaves it as it is."""
+        blob = self._blob(name)
+        blob.chunk_size = _CHUNK_BYTES  # a lost connection costs one chunk, not the file
+        with self._reaching(f"cannot write {self.url}/{name}"):
+            try:
+                blob.upload_from_file(
+                    content, size=size_bytes, content_type=content_type_of(name),
+                    checksum="crc32c", if_generation_match=seen.generation, **self._bounds,
+                )  # fmt: skip
+            except api_exceptions.PreconditionFailed:
+                return
+
+    def remove(self, name: str) -> None:
+        """Takes the object away, if it is there."""
+        missing = contextlib.suppress(api_exceptions.NotFound)
+        with self._reaching(f"cannot remove {self.url}/{name}"), missing:
+            self._blob(name).delete(**self._bounds)
 
     def write(self, name: str, data: bytes) -> FoundObject:
         """Puts the object there in one step, whatever was there before."""

@@ -62,7 +62,10 @@ def api_blueprint(
     @api.get("/brands")
     def brands() -> ResponseReturnValue:
         model = engine.status().model
-        return jsonify(brands=[_brand(preset, model, _root(request)) for preset in catalog])
+        return jsonify(
+            brands=[_brand(preset, model, _root(request)) for preset in catalog],
+            refused=[{"brand": id_ or None, "reason": why} for id_, why in catalog.refused.items()],
+        )
 
     @api.get("/brands/<brand>")
     def brand(brand: str) -> ResponseReturnValue:

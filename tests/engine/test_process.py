@@ -354,3 +354,41 @@ def test_an_error_in_the_engine_itself_is_told_too(start_engine, make_spec, monk
     monkeypatch.setattr(engine._keeper, "_watch", lambda: 1 / 0)
     assert isinstance(running.exception(LONG_S), ModelFailed)
     assert engine.status().phase == "failed"
+
+
+# Another process in place of one that is well
+
+
+def test_a_renewal_waits_for_what_is_in_flight_and_keeps_what_waits(start_engine, make_spec):
+    engine = start_engine()
+    engine.wait_ready(LONG_S)
+    before = engine.pid
+    [moving] = render(engine, make_spec("!slow", num_inference_steps=6))
+    wait_until(lambda: engine.status().running == 1, "it is in flight")
+    ended = engine.renew(partial(FakeRenderer, step_s=0.01))
+    [waiting] = render(engine, make_spec(seed=8))
+    assert moving.result(LONG_S)
+    assert not ended.done()
+    assert waiting.result(LONG_S)
+    assert ended.result(LONG_S) is None
+    assert engine.pid != before
+    assert engine.status().deaths == 0
+
+
+@pytest.mark.parametrize("fault", ["the LoRA is too large", "!crash", "!boom"])
+def test_a_renewal_that_fails_goes_back(start_engine, make_spec, fault):
+    engine = start_engine()
+    engine.wait_ready(LONG_S)
+    reason = engine.renew(partial(FakeRenderer, fail_load=fault)).result(LONG_S)
+    assert reason
+    assert render(engine, make_spec())[0].result(LONG_S)
+    assert (engine.status().deaths, engine.status().phase) == (0, "ready")
+
+
+def test_who_waits_for_a_renewal_hears_of_the_end(start_engine, make_spec):
+    engine = start_engine()
+    engine.wait_ready(LONG_S)
+    start_slow_picture(engine, make_spec)
+    ended = engine.renew(FakeRenderer)
+    engine.stop(0)
+    assert "stopped" in ended.result(LONG_S)
