@@ -10,6 +10,7 @@ from pathlib import Path
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.keeping import PictureKeeper
+from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.renderers import local_model_folder, renderer_maker
@@ -52,14 +53,19 @@ class Application:
         self.engine.stop(0.0)
 
 
-def build(settings: Settings) -> Application:
-    """The application, checked but not started. Raises OperatorError in one sentence."""
+def build(settings: Settings, logs: LogStyle | None = None) -> Application:
+    """The application, checked but not started. Raises OperatorError in one sentence.
+
+    logs: how the render process writes; without it, it only warns.
+    """
     _check_storage(settings)
     storage = open_storage(settings.storage)
     catalog = _load_catalog(settings)
     make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
     max_rows = None if settings.max_rows == "auto" else settings.max_rows
-    engine = RenderProcess(make_renderer, max_queue=settings.max_queue, max_rows=max_rows)
+    engine = RenderProcess(
+        make_renderer, max_queue=settings.max_queue, max_rows=max_rows, logs=logs
+    )
     metrics = Metrics()
     _watch(metrics, engine)
     keeper = PictureKeeper(storage, settings.urls)
@@ -87,14 +93,14 @@ def _load_catalog(settings: Settings) -> PresetCatalog:
 
 
 def _watch(metrics: Metrics, engine: RenderProcess) -> None:
-    metrics.watch("queue_depth", "Pictures that wait.", lambda: engine.status().queued)
-    metrics.watch("running", "Pictures being rendered.", lambda: engine.status().running)
+    metrics.watch("queued_pictures", "Pictures that wait.", lambda: engine.status().queued)
+    metrics.watch("running_pictures", "Pictures being rendered.", lambda: engine.status().running)
     metrics.watch("ready", "1 when a picture could be rendered now.", lambda: engine.status().ready)
-    metrics.watch(
+    metrics.watch_total(
         "render_process_deaths", "Render processes that ended unasked.",
         lambda: engine.status().deaths,
     )  # fmt: skip
-    metrics.watch(
+    metrics.watch_total(
         "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
         lambda: engine.status().abandoned_gpu_s,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -34,7 +35,9 @@ from imagegen.keeping import KeptPicture, Order, PictureKeeper
 from imagegen.metrics import NO_BRAND, Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.settings import Settings
+from imagegen.tracing import follow_generation
 
+_log = logging.getLogger(__name__)
 _TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
 
 OnImage = Callable[[GeneratedImage, bytes], None]
@@ -108,6 +111,7 @@ class ImageService:
             self._metrics.ended_without_pictures(brand, code)
             raise
         self._metrics.succeeded(generation)
+        _log_generation(request, generation)
         return generation
 
     def _generate(
@@ -121,6 +125,7 @@ class ImageService:
         preset = self._catalog.get(request.brand)
         specs = preset.resolve(request, self._model(request, patience))
         order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
+        follow_generation(order.id)
         futures = self._engine.submit(
             specs,
             caller=caller,
@@ -215,6 +220,22 @@ class ImageService:
                 estimated_cost_usd=self._prices.render_usd(gpu_s),
             ),
         )
+
+
+def _log_generation(request: GenerationRequest, generation: Generation) -> None:
+    """What a caller wrote stands in fields of its own, never in the sentence."""
+    _log.info(
+        "%s: %d of %s in %.2f s", generation.id, len(generation.images), generation.brand,
+        generation.timings.total_s,
+        extra={
+            "fields": {
+                "brand": generation.brand,
+                "prompt": request.prompt,
+                "campaign": generation.campaign,
+                "timings": generation.timings.model_dump(),
+            }
+        },
+    )  # fmt: skip
 
 
 class _Patience:

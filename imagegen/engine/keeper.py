@@ -115,7 +115,9 @@ class Keeper:
             self._desk.lock.notify_all()
         self._send()  # the GPU first, then the callers
         for line in lines:
-            logger.info("model: %s", line)
+            text, _, stack = line.partition("\n")
+            level = logging.WARNING if stack else logging.INFO
+            logger.log(level, "model: %s", text, extra={"stack": stack})
         tell(news)
 
     def _watch(self) -> None:

@@ -10,6 +10,7 @@ from imagegen.engine.messages import Move
 from imagegen.engine.renderer import Picture
 from imagegen.errors import ImagegenError
 from imagegen.generation import Rendering, RenderSpec
+from imagegen.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Audience:
 
     on_event: OnEvent | None  # hears of each step
     previews: bool  # whether it gets a small look now and then
+    trace: Trace | None = None  # what the log calls the request
 
 
 @dataclass

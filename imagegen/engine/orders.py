@@ -93,8 +93,11 @@ class Orders:
             order.admitted_at, order.first_step_at = now, None
             previews = order.audience.previews and order.audience.on_event is not None
             self.outbox.append(
-                Render(ticket.number, ticket.spec, ticket.share, ticket.deadline_at, previews)
-            )
+                Render(
+                    ticket.number, ticket.spec, ticket.share, ticket.deadline_at, previews,
+                    order.audience.trace,
+                )
+            )  # fmt: skip
 
     def cancel(self, futures: Collection[Future[Rendering]]) -> list[Verdict]:
         unwanted = set(futures)

@@ -22,6 +22,8 @@ from imagegen.engine.renderer import Renderer
 from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
 from imagegen.errors import ModelLoading, QueueFull
 from imagegen.generation import ModelInfo, Rendering, RenderSpec
+from imagegen.logs import LogStyle
+from imagegen.tracing import current_trace
 
 __all__ = ["Audience", "EngineStatus", "OnEvent", "Preview", "Progress", "RenderProcess"]
 
@@ -59,12 +61,14 @@ class RenderProcess:
         max_rows: int | None = None,
         step_timeout_s: float = 120.0,
         load_timeout_s: float = 900.0,
+        logs: LogStyle | None = None,
     ) -> None:
+        """logs: how the render process writes its lines; without it there are only warnings."""
         self._desk = Desk(
             Orders(max_queue=max_queue),
             Supervision(step_timeout_s, load_timeout_s),
         )
-        self._keeper = Keeper(self._desk, Start(pickle.dumps(make_renderer), max_rows))
+        self._keeper = Keeper(self._desk, Start(pickle.dumps(make_renderer), max_rows, logs))
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -139,7 +143,7 @@ class RenderProcess:
         engine's thread and must be quick.
         """
         now = time.monotonic()
-        audience = Audience(on_event, previews)
+        audience = Audience(on_event, previews, current_trace())
         with self._desk.lock:
             self._desk.refuse_if_over()
             try:
