@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagegen.door import Door
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.keeping import PictureKeeper
@@ -37,19 +38,32 @@ class Application:
         """Returns at once; the model loads in a process of its own."""
         self.engine.start()
 
-    def drain(self, grace_s: float) -> None:
-        """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
-        self.service.drain()
-        if self.service.in_flight and grace_s:
-            _log.info("draining: %d requests have %g s", self.service.in_flight, grace_s)
-        until = time.monotonic() + grace_s
-        while self.service.in_flight and time.monotonic() < until:
+    def drain(self, pictures_s: float, answers_s: float) -> None:
+        """Refuses new requests at once, gives those in flight what fits, then stops.
+
+        pictures_s: until pictures must be rendered; less where the store is slow. answers_s: until
+        what was rendered must be stored and everybody answered. Those who cannot make it are told
+        early, one by one: then the others move faster.
+        """
+        began, door = time.monotonic(), self.service.door
+        door.close()
+        if door.inside and pictures_s:
+            _log.info("draining: %d requests have %g s", door.inside, pictures_s)
+        while door.inside:
+            now = time.monotonic()
+            ends_at = began + min(pictures_s, answers_s - door.keep_s)
+            if now >= ends_at or self.engine.late(ends_at - now):
+                break
             time.sleep(_LOOK_S)
         self.stop()
+        while door.inside and time.monotonic() < began + answers_s:
+            time.sleep(_LOOK_S)
+        if door.inside and answers_s:
+            _log.error("draining: %d requests cannot be answered in time", door.inside)
 
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
-        self.service.drain()
+        self.service.door.close()
         self.engine.stop(0.0)
 
 
@@ -58,7 +72,9 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
 
     logs: how the render process writes; without it, it only warns.
     """
+    began = time.monotonic()
     _check_storage(settings)
+    door = Door(keep_s=time.monotonic() - began)  # as much as a picture's way there, or more
     storage = open_storage(settings.storage)
     catalog = _load_catalog(settings)
     make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
@@ -69,7 +85,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     _watch(metrics, engine)
     keeper = PictureKeeper(storage, settings.urls)
-    service = ImageService(settings, catalog, engine, keeper, metrics)
+    service = ImageService(settings, catalog, engine, keeper, metrics, door)
     return Application(settings, catalog, storage, engine, service, metrics)
 
 

@@ -8,15 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from imagegen.cost.prices import PriceTable
+from imagegen.door import Door
 from imagegen.engine.process import Audience, OnEvent, RenderProcess
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
-    Draining,
     ImagegenError,
     ModelLoading,
     QueueFull,
@@ -56,6 +55,7 @@ class ImageService:
         engine: RenderProcess,
         keeper: PictureKeeper,
         metrics: Metrics,
+        door: Door,
     ) -> None:
         self._settings = settings
         self._prices = PriceTable.of(settings)
@@ -63,24 +63,9 @@ class ImageService:
         self._engine = engine
         self._keeper = keeper
         self._metrics = metrics
-        self._lock = threading.Lock()  # guards the next three counts
-        self._in_flight = 0
+        self.door = door
+        self._lock = threading.Lock()  # guards the next count
         self._awaiting_model = 0
-        self._draining = False
-
-    @property
-    def draining(self) -> bool:
-        return self._draining
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that have not been answered yet."""
-        return self._in_flight
-
-    def drain(self) -> None:
-        """From now on every new request is refused; those in flight go on."""
-        with self._lock:
-            self._draining = True
 
     def generate(
         self,
@@ -102,7 +87,7 @@ class ImageService:
         """
         patience = _Patience(self._settings.deadline_s, request.deadline_s, wanted)
         try:
-            with self._counted_in():
+            with self.door.entered():
                 audience = Audience(on_event, previews)
                 generation = self._generate(request, caller, patience, on_image, audience)
         except Exception as error:
@@ -136,25 +121,14 @@ class ImageService:
         kept: dict[int, KeptPicture] = {}
         try:
             for index, rendering in self._as_finished(futures, patience):
-                kept[index] = self._keeper.keep(order, index, rendering)
+                with self.door.keeping():
+                    kept[index] = self._keeper.keep(order, index, rendering)
                 on_image(kept[index].image, kept[index].data)
         except RenderFailed as error:
             raise RenderFailed(f"{error.detail} ({order.id})") from error
         finally:
             self._engine.cancel([future for future in futures if not future.done()])
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)
-
-    @contextmanager
-    def _counted_in(self) -> Iterator[None]:
-        with self._lock:
-            if self._draining:
-                raise Draining("this instance is shutting down; ask again", retry_after_s=1)
-            self._in_flight += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight -= 1
 
     def _model(self, request: GenerationRequest, patience: _Patience) -> ModelInfo:
         """What the model is; waits while it loads, together with no more than the queue holds."""

@@ -56,6 +56,7 @@ class Order:
     deadline_s: float
     admitted_at: float = 0.0
     first_step_at: float | None = None
+    ready_at: float | None = None  # at the earliest: if every step to come is its own
 
     def progress(self, move: Move, now: float) -> Progress:
         """With the pace since the first step, turns in which it waited included."""

@@ -89,6 +89,21 @@ class RenderProcess:
         else:
             self._keeper.close()
 
+    def late(self, within_s: float) -> bool:
+        """Ends, with Draining, the picture that is furthest from being ready `within_s`.
+
+        One between two steps at most: without it the others move faster. Returns whether there is
+        no hope at all, as the model will not be loaded by then.
+        """
+        now = time.monotonic()
+        with self._desk.lock:
+            verdicts = self._desk.orders.cut(now + within_s, self._desk.draining_error)
+            eta_s = self._desk.health.eta_s(now)
+            self._desk.lock.notify_all()
+            self._desk.ring()
+        tell(verdict.tell for verdict in verdicts)
+        return eta_s is not None and eta_s > within_s
+
     def status(self) -> EngineStatus:
         with self._desk.lock:
             health = self._desk.health
