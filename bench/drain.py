@@ -33,7 +33,7 @@ from imagegen.storage.local import LocalStorage
 
 CALLERS = 6
 LONGEST_EXIT_S = 9.5  # Cloud Run kills at 10
-START_S = 60.0
+START_S = 240.0  # several start at once, on a machine that may have other work
 ANSWER_S = 30.0
 _PRESET = """\
 name: Aurora
@@ -49,6 +49,7 @@ class Drain:
     """What became of one server and its callers."""
 
     signalled_after_s: float  # since it was ready
+    start_s: float = 0.0
     exit_code: int | None = None
     exit_s: float = 0.0  # from here on since the signal
     unready_s: float | None = None  # until /readyz said so
@@ -100,7 +101,7 @@ class Served:
             except OSError:
                 pass
             if time.monotonic() > until:
-                raise TimeoutError(self.log.read_text())
+                raise TimeoutError(f"not ready, exit code {self.process.poll()}")
             time.sleep(0.05)
 
 
@@ -110,7 +111,9 @@ def drain(seed: int, folder: Path, environment: dict[str, str] | None = None) ->
     served = Served(folder, environment or {})
     seen = Drain(signalled_after_s=rng.uniform(0.0, 2.0))
     try:
+        began = time.monotonic()
         served.wait_ready()
+        seen.start_s = time.monotonic() - began
         lock = threading.Lock()
         callers = [
             threading.Thread(target=_call, args=(served, random.Random(rng.random()), seen, lock))
@@ -225,6 +228,7 @@ def _in_a_folder(seed: int) -> Drain:
     with TemporaryDirectory() as folder:
         seen = drain(seed, Path(folder))
         check_folder(seen, Path(folder, "output"))
+    print(f"exit after {seen.exit_s:.2f} s", *seen.faults, file=sys.stderr, flush=True)
     return seen
 
 

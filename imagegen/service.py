@@ -34,7 +34,7 @@ from imagegen.keeping import KeptPicture, Order, PictureKeeper
 from imagegen.metrics import NO_BRAND, Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.settings import Settings
-from imagegen.tracing import follow_generation
+from imagegen.tracing import current_trace, follow_generation
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
@@ -198,6 +198,8 @@ class ImageService:
 
 def _log_generation(request: GenerationRequest, generation: Generation) -> None:
     """What a caller wrote stands in fields of its own, never in the sentence."""
+    if current_trace() is None:
+        return  # a command line tells of its pictures itself
     _log.info(
         "%s: %d of %s in %.2f s", generation.id, len(generation.images), generation.brand,
         generation.timings.total_s,

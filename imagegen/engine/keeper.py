@@ -42,10 +42,7 @@ class Keeper:
             self.close()
 
     def close(self) -> None:
-        """Ends the child and every open order."""
-        if self.child is not None:
-            self.child.end(now=True)
-            self.child = None
+        """Ends every open order, then the child: with a GPU in its hands that may take a while."""
         with self._desk.lock:
             verdicts = self._desk.close_if_failed()
             if self._desk.closing:
@@ -53,6 +50,9 @@ class Keeper:
                 self._desk.health.stopped()
             self._desk.lock.notify_all()
         tell(verdict.tell for verdict in verdicts)
+        if self.child is not None:
+            self.child.end(now=True)
+            self.child = None
 
     def _turn(self) -> None:
         self._start_if_due()

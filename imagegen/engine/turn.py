@@ -185,11 +185,10 @@ class Turns(Generic[D]):
     def _land(self, flight: Flight[D], pixels: bytes) -> None:
         del self._in_flight[flight.number]
         render_s = time.perf_counter() - flight.began_at
-        with following(flight.order.trace):
-            logger.info(
-                "picture of %s: %d steps in %.2f s, %.2f s of the accelerator",
-                flight.order.spec.brand, flight.picture.step_count, render_s, flight.gpu_s,
-            )  # fmt: skip
+        _log(
+            flight.order, logging.INFO, f"{flight.picture.step_count} steps in {render_s:.2f} s, "
+            f"{flight.gpu_s:.2f} s of the accelerator",
+        )  # fmt: skip
         warnings = flight.picture.warnings
         self._news.append(Done(flight.number, pixels, warnings, render_s, flight.gpu_s))
 
@@ -199,9 +198,15 @@ class Turns(Generic[D]):
             self._failed(flight.order, text, flight.gpu_s)
 
     def _failed(self, order: Render, text: str, gpu_s: float) -> None:
-        with following(order.trace):
-            logger.warning("picture of %s failed: %s", order.spec.brand, text)
+        _log(order, logging.WARNING, f"failed: {text}")
         self._news.append(Failed(order.number, text, gpu_s))
+
+
+def _log(order: Render, level: int, text: str) -> None:
+    """For a request: a command line tells of its pictures itself."""
+    if order.trace is not None:
+        with following(order.trace):
+            logger.log(level, "picture of %s: %s", order.spec.brand, text)
 
 
 def _stepped(flights: Sequence[Flight[D]], seconds: float) -> Stepped:
