@@ -46,7 +46,7 @@ class Application:
         early, one by one: then the others move faster.
         """
         began, door = time.monotonic(), self.service.door
-        door.close()
+        door.close(began + answers_s)
         if door.inside and pictures_s:
             _log.info("draining: %d requests have %g s", door.inside, pictures_s)
         while door.inside:

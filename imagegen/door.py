@@ -21,6 +21,7 @@ class Door:
         self._lock = threading.Lock()
         self._inside = 0
         self._closed = False
+        self._answers_by: float | None = None
         self._keep_s = deque([keep_s], _REMEMBERED)
 
     @property
@@ -37,17 +38,22 @@ class Door:
         """The longest that one of the last pictures took from the renderer to the store."""
         return max(self._keep_s)
 
-    def close(self) -> None:
-        """From now on every new request is refused; those inside go on."""
+    def close(self, answers_by: float | None = None) -> None:
+        """From now on every new request is refused; those inside go on.
+
+        answers_by: monotonic; no picture begins its way to the store that would not be there then.
+        """
         with self._lock:
             self._closed = True
+            if answers_by is not None:
+                self._answers_by = answers_by
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """A request is in flight within. Raises Draining."""
         with self._lock:
             if self._closed:
-                raise Draining("this instance is shutting down; ask again", retry_after_s=1)
+                raise _draining()
             self._inside += 1
         try:
             yield
@@ -57,7 +63,13 @@ class Door:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """A picture is encoded and stored within."""
+        """A picture is encoded and stored within. Raises Draining where there is no time for it."""
         began = time.monotonic()
+        if self._answers_by is not None and began + self.keep_s > self._answers_by:
+            raise _draining()
         yield
         self._keep_s.append(time.monotonic() - began)
+
+
+def _draining() -> Draining:
+    return Draining("this instance is shutting down; ask again", retry_after_s=1)

@@ -1,5 +1,7 @@
 """Who is inside, and how long the way out takes."""
 
+import time
+
 import pytest
 
 from imagegen.door import Door
@@ -34,3 +36,14 @@ def test_the_way_out_is_what_the_slowest_of_the_last_ones_took() -> None:
         with door.keeping():
             pass
     assert door.keep_s < 1
+
+
+def test_what_would_not_be_stored_in_time_does_not_begin() -> None:
+    door = Door(keep_s=5.0)
+    door.close(time.monotonic() + 60)
+    with door.keeping():
+        pass
+    door.close()  # said once more, without a time
+    door.close(time.monotonic() + 4)
+    with pytest.raises(Draining), door.keeping():
+        pytest.fail("the store takes longer")
