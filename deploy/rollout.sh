@@ -22,7 +22,7 @@ revision_of() {
 # FILE REVISION TRAFFIC -> the file with its names filled in
 filled_in() {
   sed --expression "s|\${SERVICE}|$SERVICE|" --expression "s|\${IMAGE}|$(cat image-by-digest)|" \
-    --expression "s|\${BUCKET}|$BUCKET|" --expression "s|\${ACCOUNT}|$ACCOUNT|" \
+    --expression "s|\${PROJECT}|$PROJECT|" --expression "s|\${BUCKET}|$BUCKET|" --expression "s|\${ACCOUNT}|$ACCOUNT|" \
     --expression "s|\${REVISION}|$2|" --expression "s|\${TRAFFIC}|$3|" "$1"
 }
 

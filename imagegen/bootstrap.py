@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagegen.door import Door
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.keeping import PictureKeeper
+from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.renderers import local_model_folder, renderer_maker
@@ -45,35 +47,55 @@ class Application:
                 lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
             )
 
-    def drain(self, grace_s: float) -> None:
-        """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
-        self.service.drain()
-        if self.service.in_flight and grace_s:
-            _log.info("draining: %d requests have %g s", self.service.in_flight, grace_s)
-        until = time.monotonic() + grace_s
-        while self.service.in_flight and time.monotonic() < until:
+    def drain(self, pictures_s: float, answers_s: float) -> None:
+        """Refuses new requests at once, gives those in flight what fits, then stops.
+
+        pictures_s: until pictures must be rendered; less where the store is slow. answers_s: until
+        what was rendered must be stored and everybody answered. Those who cannot make it are told
+        early, one by one: then the others move faster.
+        """
+        began, door = time.monotonic(), self.service.door
+        door.close(began + answers_s)
+        if door.inside and pictures_s:
+            _log.info("draining: %d requests have %g s", door.inside, pictures_s)
+        while door.inside:
+            now = time.monotonic()
+            ends_at = began + min(pictures_s, answers_s - door.keep_s)
+            if now >= ends_at or self.engine.late(ends_at - now):
+                break
             time.sleep(_LOOK_S)
         self.stop()
+        while door.inside and time.monotonic() < began + answers_s:
+            time.sleep(_LOOK_S)
+        if door.inside and answers_s:
+            _log.error("draining: %d requests cannot be answered in time", door.inside)
 
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
-        self.service.drain()
+        self.service.door.close()
         if self.live_brands is not None:
             self.live_brands.stop()
         self.engine.stop(0.0)
 
 
-def build(settings: Settings) -> Application:
-    """The application, checked but not started. Raises OperatorError in one sentence."""
+def build(settings: Settings, logs: LogStyle | None = None) -> Application:
+    """The application, checked but not started. Raises OperatorError in one sentence.
+
+    logs: how the render process writes; without it, it only warns.
+    """
+    began = time.monotonic()
     _check_storage(settings)
+    door = Door(keep_s=time.monotonic() - began)  # as much as a picture's way there, or more
     storage = open_storage(settings.storage)
     catalog, live_brands = load_brands(settings)
     make_renderer = renderer_maker(settings, [preset.adapters for preset in catalog])
     max_rows = None if settings.max_rows == "auto" else settings.max_rows
-    engine = RenderProcess(make_renderer, max_queue=settings.max_queue, max_rows=max_rows)
+    engine = RenderProcess(
+        make_renderer, max_queue=settings.max_queue, max_rows=max_rows, logs=logs
+    )
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
-    service = ImageService(settings, catalog, engine, keeper, metrics)
+    service = ImageService(settings, catalog, engine, keeper, metrics, door)
     _watch(metrics, engine, service)
     if live_brands is not None:
         _watch_brands(metrics, live_brands)
@@ -109,14 +131,14 @@ def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
 
 
 def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:
-    metrics.watch("queue_depth", "Pictures that wait.", lambda: engine.status().queued)
-    metrics.watch("running", "Pictures being rendered.", lambda: engine.status().running)
+    metrics.watch("queued_pictures", "Pictures that wait.", lambda: engine.status().queued)
+    metrics.watch("running_pictures", "Pictures being rendered.", lambda: engine.status().running)
     metrics.watch("ready", "1 when a picture could be rendered now.", lambda: engine.status().ready)
-    metrics.watch(
+    metrics.watch_total(
         "render_process_deaths", "Render processes that ended unasked.",
         lambda: engine.status().deaths,
     )  # fmt: skip
-    metrics.watch(
+    metrics.watch_total(
         "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
         lambda: engine.status().abandoned_gpu_s + service.abandoned_gpu_s,
     )  # fmt: skip

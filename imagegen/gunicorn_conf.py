@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -23,11 +25,17 @@ SPARE_THREADS = 32  # for probes, pages and pictures while every place is taken
 KEPT_ALIVE_CONNECTIONS = 1_000
 RECEIVE_S = 30.0  # for a request to arrive, its body included
 
-# From SIGTERM on: those in flight get GRACE_S, then the render process stops and they are told;
-# kept-alive connections linger for gthread's 2 s. After KILL_S the master kills what is left; Cloud
-# Run would at 10 s.
-GRACE_S = 6.0
+# Seconds from SIGTERM on. Until PICTURES_S pictures may be rendered, less where the store is slow;
+# until ANSWERS_S what was rendered is stored and everybody is told; until LEFT_S connections are
+# let go. At KILL_S, a whole number to gunicorn, the master kills what is left. Cloud Run would at
+# 10 s.
+PICTURES_S = 8.0
+ANSWERS_S = 8.6
+LEFT_S = 8.8
 KILL_S = 9
+_LOOK_S = 0.1  # how often a worker that leaves looks whether somebody has overstayed
+_PIECES_DISCARDED = 16  # of 4 KiB, of what a client says after his request
+LINGER_S = 2.0  # for a client to close his end, so that he has surely read what was sent
 
 
 def gunicorn_options(max_queue: int, listener_fd: int) -> dict[str, Any]:
@@ -95,6 +103,20 @@ class BoundedConnection:
             raise BlockingIOError("the request has not arrived in time")
         return self._connection.recv(size)
 
+    def part(self, linger_s: float) -> None:
+        """Everything is said: waits for the client to close, as long as that takes him.
+
+        gunicorn would do that on its only main loop, where nobody else is served meanwhile.
+        """
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + linger_s
+            for _ in range(_PIECES_DISCARDED):
+                self._connection.settimeout(max(0.001, until - time.monotonic()))
+                if not self._connection.recv(4_096):
+                    break
+        self._over = True
+
     def sendall(self, data: bytes) -> None:
         self._since = None
         self._connection.sendall(data)
@@ -106,10 +128,11 @@ class BoundedConnection:
 class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gthread that goes on answering while it drains, so that probes and callers hear of it.
 
-    gunicorn's own stops accepting at once; the kernel then takes connections that nobody answers.
+    gunicorn's own stops accepting at once; the kernel then takes connections that nobody answers,
+    and resets them when the port closes at last.
     """
 
-    _leaving = False
+    _leaves_at: float | None = None  # monotonic; None while nobody has said so
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection has something to read: by a thread, but not for ever."""
@@ -117,26 +140,60 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             conn.sock = BoundedConnection(conn.sock)
         super().enqueue_req(conn)
 
+    def handle(self, conn: TConn) -> Any:
+        """On the request's thread. False: the connection is done with."""
+        kept = super().handle(conn)
+        if kept is False:
+            left_s = LINGER_S if self._leaves_at is None else self._leaves_at - time.monotonic()
+            conn.sock.part(min(LINGER_S, left_s))
+        return kept
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: finish what is in flight."""
-        self._leave(GRACE_S)
+        if self._leaves_at is None:
+            self._leave(LEFT_S, PICTURES_S, ANSWERS_S)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """SIGINT (Ctrl-C) or SIGQUIT: tell those in flight, and go."""
-        self._leave(0.0)
+        self._leave(0.0, 0.0, 0.0)
 
-    def _leave(self, grace_s: float) -> None:
-        if self._leaving and grace_s:
-            return
-        self._leaving = True
+    def _leave(self, left_s: float, pictures_s: float, answers_s: float) -> None:
+        self._leaves_at = time.monotonic() + left_s
         self.max_keepalived = 0  # answers now say `Connection: close`
         # A signal handler must not wait for locks: a thread does.
-        threading.Thread(target=self._drain, args=(grace_s,), daemon=True).start()
+        threading.Thread(target=self._drain, args=(pictures_s, answers_s), daemon=True).start()
 
-    def _drain(self, grace_s: float) -> None:
+    def _drain(self, pictures_s: float, answers_s: float) -> None:
         try:
-            self.app.application.drain(grace_s)
+            self.app.application.drain(pictures_s, answers_s)
         finally:
-            if not grace_s:
-                self.method_queue.defer(self.murder_keepalived, True)
-            super().handle_exit(0, None)
+            self.method_queue.defer(self._close_port)
+
+    def _close_port(self) -> None:
+        """On the main loop. Whoever got through before has a connection, and will be answered."""
+        if not self.alive:
+            return
+        for listener in self.sockets:
+            while _somebody_waits(listener):
+                self.accept(listener)
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        super().handle_exit(0, None)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """gunicorn's: idle connections may stay until `deadline`, as long as there is time."""
+        until = deadline if self._leaves_at is None else min(deadline, self._leaves_at)
+        super()._cap_keepalive(until)
+        for conn in self.pending_conns:  # opened ahead by a browser, and never used
+            conn.timeout = min(conn.timeout, until)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(timeout if self.alive else min(timeout, _LOOK_S))
+
+
+def _somebody_waits(listener: Any) -> bool:
+    """Whether there is a connection to accept."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -11,8 +11,11 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from imagegen.generation import Generation
 
@@ -30,6 +33,7 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside each count, which says when it began
         self._registry = CollectorRegistry()
         self._campaigns: set[str] = set()
         self._lock = threading.Lock()
@@ -55,6 +59,10 @@ class Metrics:
         """Adds the gauge `imagegen_{name}`; `read` is called at each scrape."""
         gauge = Gauge(f"imagegen_{name}", meaning, registry=self._registry)
         gauge.set_function(read)
+
+    def watch_total(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Adds the counter `imagegen_{name}_total`; what `read` says never falls."""
+        self._registry.register(_Total(f"imagegen_{name}", meaning, read))
 
     def succeeded(self, generation: Generation) -> None:
         labels = (generation.brand, self._campaign_label(generation.campaign))
@@ -84,3 +92,17 @@ class Metrics:
                 return OTHER_CAMPAIGN
             self._campaigns.add(campaign)
             return campaign
+
+
+class _Total(Collector):
+    """A count that somebody else keeps."""
+
+    def __init__(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        self._name, self._meaning, self._read = name, meaning, read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._meaning, value=self._read())
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """Asked at registration, when there may be nothing to read yet."""
+        yield CounterMetricFamily(self._name, self._meaning)

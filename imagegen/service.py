@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from imagegen.cost.prices import PriceTable
+from imagegen.door import Door
 from imagegen.engine.process import Audience, OnEvent, RenderProcess
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
-    Draining,
     ImagegenError,
     ModelLoading,
     QueueFull,
@@ -34,7 +34,9 @@ from imagegen.keeping import KeptPicture, Order, PictureKeeper
 from imagegen.metrics import NO_BRAND, Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.settings import Settings
+from imagegen.tracing import current_trace, follow_generation
 
+_log = logging.getLogger(__name__)
 _TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
 
 OnImage = Callable[[GeneratedImage, bytes], None]
@@ -53,6 +55,7 @@ class ImageService:
         engine: RenderProcess,
         keeper: PictureKeeper,
         metrics: Metrics,
+        door: Door,
     ) -> None:
         self._settings = settings
         self._prices = PriceTable.of(settings)
@@ -60,30 +63,15 @@ class ImageService:
         self._engine = engine
         self._keeper = keeper
         self._metrics = metrics
-        self._lock = threading.Lock()  # guards the next four counts
+        self.door = door
+        self._lock = threading.Lock()  # guards the next two counts
         self._abandoned_gpu_s = 0.0
-        self._in_flight = 0
         self._awaiting_model = 0
-        self._draining = False
-
-    @property
-    def draining(self) -> bool:
-        return self._draining
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that have not been answered yet."""
-        return self._in_flight
 
     @property
     def abandoned_gpu_s(self) -> float:
         """Spent on pictures that were finished, but whose request failed all the same."""
         return self._abandoned_gpu_s
-
-    def drain(self) -> None:
-        """From now on every new request is refused; those in flight go on."""
-        with self._lock:
-            self._draining = True
 
     def generate(
         self,
@@ -105,7 +93,7 @@ class ImageService:
         """
         patience = _Patience(self._settings.deadline_s, request.deadline_s, wanted)
         try:
-            with self._counted_in():
+            with self.door.entered():
                 audience = Audience(on_event, previews)
                 generation = self._generate(request, caller, patience, on_image, audience)
         except Exception as error:
@@ -114,6 +102,7 @@ class ImageService:
             self._metrics.ended_without_pictures(brand, code)
             raise
         self._metrics.succeeded(generation)
+        _log_generation(request, generation)
         return generation
 
     def _generate(
@@ -127,6 +116,7 @@ class ImageService:
         preset = self._catalog.get(request.brand)
         specs = preset.resolve(request, self._model(request, patience))
         order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
+        follow_generation(order.id)
         futures = self._engine.submit(
             specs,
             caller=caller,
@@ -137,7 +127,8 @@ class ImageService:
         kept: dict[int, KeptPicture] = {}
         try:
             for index, rendering in self._as_finished(futures, patience):
-                kept[index] = self._keeper.keep(order, index, rendering)
+                with self.door.keeping():
+                    kept[index] = self._keeper.keep(order, index, rendering)
                 on_image(kept[index].image, kept[index].data)
         except RenderFailed as error:
             raise RenderFailed(f"{error.detail} ({order.id})") from error
@@ -149,18 +140,6 @@ class ImageService:
                         future.result().gpu_s for future in futures if not future.exception()
                     )
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)
-
-    @contextmanager
-    def _counted_in(self) -> Iterator[None]:
-        with self._lock:
-            if self._draining:
-                raise Draining("this instance is shutting down; ask again", retry_after_s=1)
-            self._in_flight += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight -= 1
 
     def _model(self, request: GenerationRequest, patience: _Patience) -> ModelInfo:
         """What the model is; waits while it loads, together with no more than the queue holds."""
@@ -226,6 +205,24 @@ class ImageService:
                 estimated_cost_usd=self._prices.render_usd(gpu_s),
             ),
         )
+
+
+def _log_generation(request: GenerationRequest, generation: Generation) -> None:
+    """What a caller wrote stands in fields of its own, never in the sentence."""
+    if current_trace() is None:
+        return  # a command line tells of its pictures itself
+    _log.info(
+        "%s: %d of %s in %.2f s", generation.id, len(generation.images), generation.brand,
+        generation.timings.total_s,
+        extra={
+            "fields": {
+                "brand": generation.brand,
+                "prompt": request.prompt,
+                "campaign": generation.campaign,
+                "timings": generation.timings.model_dump(),
+            }
+        },
+    )  # fmt: skip
 
 
 class _Patience:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from imagegen.errors import InvalidSettings
 
 PREFIX = "IMAGEGEN_"
+_AUTO = "auto"
 _TASK_NUMBERS = ("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT")
 
 
@@ -68,6 +69,12 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or for Cloud Logging."
     )
+    project: str = Field(
+        default="auto",
+        pattern="auto|[a-z][a-z0-9:.-]*",
+        description="The Google Cloud project whose traces the JSON lines name; "
+        "`auto`: `GOOGLE_CLOUD_PROJECT`, where that is set.",
+    )
     host: str = Field(default="127.0.0.1", min_length=1, description="The address to listen on.")
     port: int = Field(
         default=8080, ge=0, le=65_535, description="The port to listen on; Cloud Run sets `PORT`."
@@ -84,6 +91,10 @@ class Settings(BaseModel):
         description="What an instance without a GPU costs while it answers, for `imagegen cost`.",
     )
 
+    @property
+    def known_project(self) -> str | None:
+        return None if self.project == _AUTO else self.project
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Reads `environ` (the process's by default). Raises InvalidSettings naming every fault."""
@@ -95,6 +106,8 @@ class Settings(BaseModel):
         }
         if "PORT" in environ:
             said.setdefault("port", environ["PORT"])
+        if said.get("project", _AUTO) == _AUTO:
+            said["project"] = environ.get("GOOGLE_CLOUD_PROJECT") or _AUTO
         try:
             return cls.model_validate(said)
         except ValidationError as error:

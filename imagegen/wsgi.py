@@ -14,7 +14,7 @@ from gunicorn.arbiter import Arbiter
 from imagegen.bootstrap import Application, build
 from imagegen.errors import InvalidSettings, OperatorError
 from imagegen.gunicorn_conf import gunicorn_options
-from imagegen.logs import configure_logs
+from imagegen.logs import LogStyle, configure_logs
 from imagegen.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or Ctrl-C. Returns the exit code: 2 for an operator's mistake."""
-    configure_logs(settings.log_format)
+    style = LogStyle(settings.log_format, settings.known_project)
+    configure_logs(style)
     try:
         listener = listen(settings.host, settings.port)
-        application = build(settings)
+        application = build(settings, style)
     except OperatorError as error:
         _log.critical("cannot start: %s", error)
         return 2

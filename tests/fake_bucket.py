@@ -1,4 +1,4 @@
-"""A real bucket server for tests: fake-gcs-server, and a line to it that can lose an answer."""
+"""A real bucket server for tests: fake-gcs-server, and lines to it, lossy or slow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -53,23 +54,19 @@ def running_bucket_server() -> Iterator[FakeBucket]:
         log.close()
 
 
-class LossyLine:
-    """Forwards connections to a server and loses the next answer that contains some bytes.
-
-    Google's library asks for a bucket's description on its own thread: counting would not do.
-    """
+class Line:
+    """Forwards connections to a server."""
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.removeprefix("http://").partition(":")
         self._server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.lost: list[bytes] = []
-        self._to_lose: bytes | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lose_answer(self, containing: bytes) -> None:
-        self._to_lose = containing
+    def passes(self, data: bytes, *, answer: bool) -> bool:
+        """Whether `data` goes on; else the connection is cut."""
+        return True
 
     def close(self) -> None:
         self._listener.close()
@@ -85,11 +82,46 @@ class LossyLine:
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError), source, sink:
             while data := source.recv(1 << 16):
-                if answers and self._to_lose is not None and self._to_lose in data:
-                    self._to_lose = None
-                    self.lost.append(data)
+                if not self.passes(data, answer=answers):
                     break
                 sink.sendall(data)
             for end in (source, sink):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+
+class LossyLine(Line):
+    """Loses the next answer that contains some bytes.
+
+    Google's library asks for a bucket's description on its own thread: counting would not do.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.lost: list[bytes] = []
+        self._to_lose: bytes | None = None
+        super().__init__(endpoint)
+
+    def lose_answer(self, containing: bytes) -> None:
+        self._to_lose = containing
+
+    def passes(self, data: bytes, *, answer: bool) -> bool:
+        if answer and self._to_lose is not None and self._to_lose in data:
+            self._to_lose = None
+            self.lost.append(data)
+            return False
+        return True
+
+
+class SlowLine(Line):
+    """Holds each upload for `upload_s` before the server sees it; remembers what went up."""
+
+    def __init__(self, endpoint: str, upload_s: float = 0.0) -> None:
+        self.uploads: list[bytes] = []
+        self._upload_s = upload_s
+        super().__init__(endpoint)
+
+    def passes(self, data: bytes, *, answer: bool) -> bool:
+        if not answer and data.startswith(b"POST /upload/"):
+            self.uploads.append(data)
+            time.sleep(self._upload_s)
+        return True

@@ -28,6 +28,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 FILLED_IN = {
     "SERVICE": "imagegen",
     "IMAGE": "europe-west4-docker.pkg.dev/p/imagegen/imagegen@sha256:" + "0" * 64,
+    "PROJECT": "my-project",
     "BUCKET": "my-bucket",
     "ACCOUNT": "imagegen@p.iam.gserviceaccount.com",
     "REVISION": "imagegen-1a2b3c4d",

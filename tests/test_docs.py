@@ -179,3 +179,14 @@ def test_the_requests_and_the_answer_in_the_documents_are_whole(repository: Path
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "TBD"])
 def test_no_document_is_half_written(repository: Path, word: str) -> None:
     assert not [page.name for page in documents(repository) if word in page.read_text()]
+
+
+def test_the_metrics_in_the_documents_are_all_there_are(repository: Path, tmp_path: Path) -> None:
+    brands = write_brands(tmp_path / "brands")
+    parts = build(Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}/output"))
+    text = parts.metrics.exposition().decode()
+    there = set(re.findall(r"^# TYPE imagegen_(\w+)", text, re.MULTILINE))
+    page = (repository / "docs" / "deploy.md").read_text().partition("## What it tells")[2]
+    table = page.partition("| name | kind | what |")[2].partition("\n\n")[0]
+    named = [row.split(" | ")[0] for row in table.splitlines()[2:]]
+    assert {name for cell in named for name in re.findall(r"`(\w+)`", cell)} == there

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
+from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import Preview, Progress, RenderProcess
 from imagegen.errors import (
@@ -55,7 +56,7 @@ def make_service(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Make
 
     def make(engine: RenderProcess, storage: str = f"file:{folder}") -> ImageService:
         keeper = PictureKeeper(open_storage(storage), "proxy")
-        return ImageService(settings, catalog, engine, keeper, Metrics())
+        return ImageService(settings, catalog, engine, keeper, Metrics(), Door())
 
     return make
 
@@ -162,7 +163,7 @@ def test_a_failed_picture_takes_its_siblings_along(
     with pytest.raises(RenderFailed, match=r"not finite \(gen_[0-9a-f]{20}\)"):
         service.generate(asked(prompt="!nan", num_images=8))
     assert engine.status().queued == 0
-    assert service.in_flight == 0
+    assert service.door.inside == 0
 
 
 def test_more_than_the_queue_holds_is_refused_whole(service: ImageService) -> None:
@@ -242,7 +243,7 @@ def test_callers_cannot_invent_brands_for_the_metrics(make_service: Make) -> Non
     for brand in ("nobody", "aurora"):
         with pytest.raises(UnknownBrand if brand == "nobody" else ModelLoading):
             service.generate(asked(brand=brand, deadline_s=0.01))
-    service.drain()  # refused before anybody looks for the brand
+    service.door.close()  # refused before anybody looks for the brand
     with pytest.raises(Draining):
         service.generate(asked(brand="nobody"))
     exposition = service._metrics.exposition().decode()
@@ -258,9 +259,9 @@ def test_draining_refuses_the_new_and_finishes_the_old(make_service: Make) -> No
     try:
         with ThreadPoolExecutor(1) as callers:
             old = callers.submit(service.generate, asked(prompt="!slow"))
-            while service.in_flight == 0:
+            while service.door.inside == 0:
                 time.sleep(0.01)
-            service.drain()
+            service.door.close()
             with pytest.raises(Draining):
                 service.generate(asked())
             assert old.result().status == "succeeded"

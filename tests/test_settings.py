@@ -18,8 +18,8 @@ def test_every_setting_is_read() -> None:
     said = {
         "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
         "device": "cuda", "dtype": "float16", "max_queue": 30, "max_rows": 12, "deadline_s": 12.5,
-        "urls": "signed", "log_format": "json", "host": "0.0.0.0", "port": 9000,
-        "usd_per_hour": 0.0, "web_usd_per_hour": 0.05,
+        "urls": "signed", "log_format": "json", "project": "ours-1", "host": "0.0.0.0",
+        "port": 9000, "usd_per_hour": 0.0, "web_usd_per_hour": 0.05,
     }  # fmt: skip
     assert set(said) == set(Settings.model_fields)
     environ = {f"IMAGEGEN_{name.upper()}": str(value) for name, value in said.items()}
@@ -29,6 +29,14 @@ def test_every_setting_is_read() -> None:
 def test_port_is_cloud_runs_unless_ours_is_said() -> None:
     assert Settings.from_environment({"PORT": "9000"}).port == 9000
     assert Settings.from_environment({"PORT": "9000", "IMAGEGEN_PORT": "9001"}).port == 9001
+
+
+def test_the_project_is_the_platform_s_unless_ours_is_said() -> None:
+    assert Settings.from_environment({}).known_project is None
+    platform = {"GOOGLE_CLOUD_PROJECT": "theirs"}
+    assert Settings.from_environment(platform).known_project == "theirs"
+    ours = platform | {"IMAGEGEN_PROJECT": "ours"}
+    assert Settings.from_environment(ours).known_project == "ours"
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -24,7 +24,7 @@ from imagegen.commands.progress import BatchProgress, RenderProgress, printable
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest, InvalidScript, InvalidSettings
 from imagegen.generation import GenerationRequest
-from imagegen.logs import configure_logs
+from imagegen.logs import LogStyle, configure_logs
 from imagegen.parsing import parse_strings
 from imagegen.settings import JobTask, Settings
 
@@ -117,7 +117,7 @@ def _pictures_from(
 
 @contextmanager
 def _rendering_here(settings: Settings, on_event: OnEvent | None) -> Iterator[ImageSource]:
-    configure_logs(settings.log_format)
+    configure_logs(LogStyle(settings.log_format, settings.known_project))
     application = build(settings)
     application.start()
     try:

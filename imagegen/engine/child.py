@@ -23,6 +23,7 @@ from imagegen.engine.renderer import Renderer
 from imagegen.engine.turn import Turns
 from imagegen.errors import OperatorError
 from imagegen.generation import RowLimits
+from imagegen.logs import configure_logs
 
 
 def main(descriptor: int) -> NoReturn:
@@ -40,6 +41,8 @@ def main(descriptor: int) -> NoReturn:
 def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
     inbox: SimpleQueue[ToChild] = SimpleQueue()
     threading.Thread(target=_read, args=(connection, inbox), name="inbox", daemon=True).start()
+    if start.logs is not None:
+        configure_logs(start.logs)
     renderer, limits = _load(connection, start)
     try:
         Turns(renderer, limits, inbox, connection.send).run()

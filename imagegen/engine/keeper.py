@@ -43,10 +43,7 @@ class Keeper:
             self.close()
 
     def close(self) -> None:
-        """Ends the child and every open order."""
-        if self.child is not None:
-            self.child.end(now=True)
-            self.child = None
+        """Ends every open order, then the child: with a GPU in its hands that may take a while."""
         with self._desk.lock:
             verdicts = self._desk.close_if_failed()
             if self._desk.closing:
@@ -57,6 +54,9 @@ class Keeper:
         if renewal is not None:
             renewal.ended.set_result("the engine has stopped")
         tell(verdict.tell for verdict in verdicts)
+        if self.child is not None:
+            self.child.end(now=True)
+            self.child = None
 
     def _turn(self) -> None:
         self._renew_if_idle()
@@ -157,7 +157,9 @@ class Keeper:
             renewal.ended.set_result(None)
         self._send()  # the GPU first, then the callers
         for line in lines:
-            logger.info("model: %s", line)
+            text, _, stack = line.partition("\n")
+            level = logging.WARNING if stack else logging.INFO
+            logger.log(level, "model: %s", text, extra={"stack": stack})
         tell(news)
 
     def _watch(self) -> None:

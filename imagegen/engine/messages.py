@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 from imagegen.engine.renderer import Picture
 from imagegen.generation import ModelInfo, RenderSpec
+from imagegen.logs import LogStyle
+from imagegen.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Start:
 
     make_renderer: bytes = field(repr=False)
     max_rows: int | None  # the operator's bound on what the renderer measures
+    logs: LogStyle | None = None  # how the child writes its lines; Python's own way without
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Render:
     share: int  # pictures of one share take turns with those of others
     deadline_at: float  # to order by: the earlier, the more urgent
     previews: bool  # whether anybody looks at it on its way
+    trace: Trace | None = None  # for the log; nothing else looks into it
 
 
 @dataclass(frozen=True)

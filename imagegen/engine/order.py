@@ -10,6 +10,7 @@ from imagegen.engine.messages import Move
 from imagegen.engine.renderer import Picture
 from imagegen.errors import ImagegenError
 from imagegen.generation import Rendering, RenderSpec
+from imagegen.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Audience:
 
     on_event: OnEvent | None  # hears of each step
     previews: bool  # whether it gets a small look now and then
+    trace: Trace | None = None  # what the log calls the request
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Order:
     deadline_s: float
     admitted_at: float = 0.0
     first_step_at: float | None = None
+    ready_at: float | None = None  # at the earliest: if every step to come is its own
 
     def progress(self, move: Move, now: float) -> Progress:
         """With the pace since the first step, turns in which it waited included."""

@@ -51,6 +51,7 @@ class Orders:
         self._open: dict[int, Order] = {}
         self._quarantine: dict[RenderSpec, None] = {}
         self._in_call: tuple[int, ...] = ()  # whom the child's last call was for
+        self._pace_known = False  # a step was made since the last cut
         self.outbox: deque[ToChild] = deque()
         self.abandoned_gpu_s = 0.0  # spent on pictures that nobody got
 
@@ -95,11 +96,14 @@ class Orders:
         """Sends those whose turn it is to the render process."""
         for ticket in self._schedule.admit():
             order = self._open[ticket.number]
-            order.admitted_at, order.first_step_at = now, None
+            order.admitted_at, order.first_step_at, order.ready_at = now, None, None
             previews = order.audience.previews and order.audience.on_event is not None
             self.outbox.append(
-                Render(ticket.number, ticket.spec, ticket.share, ticket.deadline_at, previews)
-            )
+                Render(
+                    ticket.number, ticket.spec, ticket.share, ticket.deadline_at, previews,
+                    order.audience.trace,
+                )
+            )  # fmt: skip
 
     def cancel(self, futures: Collection[Future[Rendering]]) -> list[Verdict]:
         unwanted = set(futures)
@@ -134,7 +138,8 @@ class Orders:
                 self._in_call = numbers
             case Stepped(moves, rows, pixels, seconds):
                 self._schedule.learn(seconds, rows * pixels)
-                return [call for move in moves for call in self._moved(move, now)]
+                self._pace_known = True
+                return [call for move in moves for call in self._moved(move, now, seconds)]
             case Previewed(number, picture):
                 return self._event(number, lambda order: Preview(order.index, picture))
             case Done(number, gpu_s=gpu_s):
@@ -167,13 +172,27 @@ class Orders:
         """Every open order ends with an error of its own."""
         return [self._leave(number, make_error()) for number in list(self._open)]
 
+    def cut(self, until: float, make_error: Callable[[], ImagegenError]) -> list[Verdict]:
+        """Ends the picture that is furthest from being ready at `until`; one between two steps."""
+        late = [
+            (order.ready_at, number)
+            for number, order in self._open.items()
+            if order.ready_at is not None and order.ready_at > until
+        ]
+        if not late or not self._pace_known:
+            return []
+        self._pace_known = False
+        return [self._leave(max(late)[1], make_error())]
+
     def _leave(self, number: int, error: ImagegenError) -> Verdict:
         if self._schedule.leave(number):
             self.outbox.append(Drop(number))
         return Verdict(self._open.pop(number).future, error)
 
-    def _moved(self, move: Move, now: float) -> list[Callable[[], None]]:
+    def _moved(self, move: Move, now: float, step_s: float) -> list[Callable[[], None]]:
         self._schedule.moved(move.number, move.of - move.step)
+        if move.number in self._open:
+            self._open[move.number].ready_at = now + step_s * (move.of - move.step)
         return self._event(move.number, lambda order: order.progress(move, now))
 
     def _event(

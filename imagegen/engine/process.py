@@ -23,6 +23,8 @@ from imagegen.engine.renewal import Renewal
 from imagegen.engine.supervision import DRAINING, FAILED, READY, STOPPED, Supervision
 from imagegen.errors import ModelLoading, QueueFull
 from imagegen.generation import ModelInfo, Rendering, RenderSpec
+from imagegen.logs import LogStyle
+from imagegen.tracing import current_trace
 
 __all__ = ["Audience", "EngineStatus", "OnEvent", "Preview", "Progress", "RenderProcess"]
 
@@ -60,12 +62,14 @@ class RenderProcess:
         max_rows: int | None = None,
         step_timeout_s: float = 120.0,
         load_timeout_s: float = 900.0,
+        logs: LogStyle | None = None,
     ) -> None:
+        """logs: how the render process writes its lines; without it there are only warnings."""
         self._desk = Desk(
             Orders(max_queue=max_queue),
             Supervision(step_timeout_s, load_timeout_s),
         )
-        self._max_rows = max_rows
+        self._max_rows, self._logs = max_rows, logs
         self._keeper = Keeper(self._desk, self._start_of(make_renderer))
         self._thread: threading.Thread | None = None
 
@@ -90,7 +94,7 @@ class RenderProcess:
         return renewal.ended
 
     def _start_of(self, make_renderer: Callable[[], Renderer[Any]]) -> Start:
-        return Start(pickle.dumps(make_renderer), self._max_rows)
+        return Start(pickle.dumps(make_renderer), self._max_rows, self._logs)
 
     def stop(self, grace_s: float) -> None:
         """Takes nothing new; lets what is open end for up to `grace_s`, then with Draining."""
@@ -103,6 +107,21 @@ class RenderProcess:
             self._thread.join()
         else:
             self._keeper.close()
+
+    def late(self, within_s: float) -> bool:
+        """Ends, with Draining, the picture that is furthest from being ready `within_s`.
+
+        One between two steps at most: without it the others move faster. Returns whether there is
+        no hope at all, as the model will not be loaded by then.
+        """
+        now = time.monotonic()
+        with self._desk.lock:
+            verdicts = self._desk.orders.cut(now + within_s, self._desk.draining_error)
+            eta_s = self._desk.health.eta_s(now)
+            self._desk.lock.notify_all()
+            self._desk.ring()
+        tell(verdict.tell for verdict in verdicts)
+        return eta_s is not None and eta_s > within_s
 
     def status(self) -> EngineStatus:
         with self._desk.lock:
@@ -159,7 +178,7 @@ class RenderProcess:
         engine's thread and must be quick.
         """
         now = time.monotonic()
-        audience = Audience(on_event, previews)
+        audience = Audience(on_event, previews, current_trace())
         with self._desk.lock:
             self._desk.refuse_if_over()
             try:

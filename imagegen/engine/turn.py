@@ -5,6 +5,7 @@ A turn is one call of the denoiser.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
@@ -28,6 +29,9 @@ from imagegen.engine.messages import (
 from imagegen.engine.renderer import D, Renderer
 from imagegen.errors import ImagegenError
 from imagegen.generation import RowLimits
+from imagegen.tracing import following
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_EVERY_S = 0.2
 PAUSE_S = 0.25  # between steps, for beginning pictures and again for decoding; more if a step does
@@ -103,7 +107,8 @@ class Turns(Generic[D]):
                 return
             arrived.sort(key=attrgetter("moved_at"))
             number = self._lineup.choose_to_land([flight.order for flight in arrived])
-            outcome = self._calls.for_all(self._renderer.finish, [self._in_flight[number]])
+            with following(self._in_flight[number].order.trace):
+                outcome = self._calls.for_all(self._renderer.finish, [self._in_flight[number]])
             self._fail(outcome)
             for group in outcome.groups:
                 for flight, finished in zip(group.flights, group.result, strict=True):
@@ -140,10 +145,13 @@ class Turns(Generic[D]):
     def _begin(self, order: Render) -> None:
         began_at = time.perf_counter()
         try:
-            picture = self._calls.for_one(order.number, lambda: self._renderer.begin(order.spec))
+            with following(order.trace):
+                picture = self._calls.for_one(
+                    order.number, lambda: self._renderer.begin(order.spec)
+                )
         except (MemoryError, ImagegenError) as error:
             spent_s = time.perf_counter() - began_at
-            self._news.append(Failed(order.number, sentence(error), spent_s))
+            self._failed(order, sentence(error), spent_s)
         else:
             spent_s = time.perf_counter() - began_at
             self._in_flight[order.number] = Flight(order, picture, began_at, gpu_s=spent_s)
@@ -177,13 +185,28 @@ class Turns(Generic[D]):
     def _land(self, flight: Flight[D], pixels: bytes) -> None:
         del self._in_flight[flight.number]
         render_s = time.perf_counter() - flight.began_at
+        _log(
+            flight.order, logging.INFO, f"{flight.picture.step_count} steps in {render_s:.2f} s, "
+            f"{flight.gpu_s:.2f} s of the accelerator",
+        )  # fmt: skip
         warnings = flight.picture.warnings
         self._news.append(Done(flight.number, pixels, warnings, render_s, flight.gpu_s))
 
     def _fail(self, outcome: Outcome[D, R]) -> None:
         for flight, text in outcome.failed:
             del self._in_flight[flight.number]
-            self._news.append(Failed(flight.number, text, flight.gpu_s))
+            self._failed(flight.order, text, flight.gpu_s)
+
+    def _failed(self, order: Render, text: str, gpu_s: float) -> None:
+        _log(order, logging.WARNING, f"failed: {text}")
+        self._news.append(Failed(order.number, text, gpu_s))
+
+
+def _log(order: Render, level: int, text: str) -> None:
+    """For a request: a command line tells of its pictures itself."""
+    if order.trace is not None:
+        with following(order.trace):
+            logger.log(level, "picture of %s: %s", order.spec.brand, text)
 
 
 def _stepped(flights: Sequence[Flight[D]], seconds: float) -> Stepped:

@@ -28,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from imagegen.errors import InvalidSettings, ObjectExists, StorageUnavailable
 from imagegen.storage import StoredObject
 from imagegen.storage.paths import check_content_type, check_path, content_type_of
+from imagegen.tracing import TRACEPARENT, current_trace
 
 _URL = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?")
 _UNREACHABLE = (
@@ -260,8 +261,18 @@ def open_client(endpoint: str | None, credentials: Any) -> Any:
     except GoogleAuthError as error:
         raise InvalidSettings(f"no credentials for Google Cloud: {error}") from error
     for scheme in ("https://", "http://"):
-        client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))  # noqa: SLF001
+        client._http.mount(scheme, _Traced(pool_maxsize=_CONNECTIONS))  # noqa: SLF001
     return client
+
+
+class _Traced(HTTPAdapter):
+    """Calls say on whose behalf they are made: Google's library has no way to be told."""
+
+    def add_headers(self, request: Any, **_how: Any) -> None:
+        """requests' own place for headers of a connection; called for every try."""
+        trace = current_trace()
+        if trace is not None:
+            request.headers[TRACEPARENT] = trace.traceparent
 
 
 def bounds(timeout_s: float, retry_s: float) -> dict[str, Any]:

@@ -8,9 +8,13 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
+from imagegen.logs import printable
+from imagegen.tracing import CLOUD_TRACE, REQUEST_ID, TRACEPARENT, follow, trace_of
+
 _log = logging.getLogger("imagegen.requests")
 _QUIET_PATHS = ("/livez", "/readyz", "/metrics", "/studio/state")  # probes come every few seconds
 
+_LONGEST_PATH = 300  # characters
 _SIGNED_PICTURES = "https://storage.googleapis.com"
 _POLICY = (
     "default-src 'self'; img-src 'self' data: {pictures}; object-src 'none'; base-uri 'none'; "
@@ -22,10 +26,14 @@ def register_headers(app: Flask, *, signed_pictures: bool) -> None:
     """signed_pictures: pages may show pictures that lie in Cloud Storage."""
     policy = _POLICY.format(pictures=_SIGNED_PICTURES if signed_pictures else "").replace(" ;", ";")
 
-    def start_clock() -> None:
+    def start() -> None:
         g.started = time.monotonic()
+        said = (request.headers.get(name, "") for name in (TRACEPARENT, CLOUD_TRACE, REQUEST_ID))
+        g.trace = trace_of(*said)
+        follow(g.trace)
 
     def finish(response: Response) -> Response:
+        response.headers[REQUEST_ID] = g.trace.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -35,8 +43,12 @@ def register_headers(app: Flask, *, signed_pictures: bool) -> None:
         _log_answer(response)
         return response
 
-    app.before_request(start_clock)
+    def leave(_error: BaseException | None) -> None:
+        follow(None)  # the thread goes on to serve somebody else
+
+    app.before_request(start)
     app.after_request(finish)
+    app.teardown_request(leave)
 
 
 def _log_answer(response: Response) -> None:
@@ -44,7 +56,8 @@ def _log_answer(response: Response) -> None:
         return
     took_s = time.monotonic() - g.started
     _log.info(
-        "%s %s %d %.0f ms", request.method, quote(request.path), response.status_code, took_s * 1e3,
+        "%s %s %d %.0f ms", request.method, printable(quote(request.path), _LONGEST_PATH),
+        response.status_code, took_s * 1e3,
         extra={
             "http_request": {
                 "requestMethod": request.method,

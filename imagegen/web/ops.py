@@ -32,9 +32,9 @@ def ops_blueprint(service: ImageService, engine: RenderProcess, metrics: Metrics
     def readyz() -> ResponseReturnValue:
         """200 when a picture could be rendered now; else 503 with the phase that it is in."""
         status = engine.status()
-        ready = status.ready and not service.draining
+        ready = status.ready and not service.door.closed
         body = {
-            "phase": "draining" if service.draining else status.phase,
+            "phase": "draining" if service.door.closed else status.phase,
             "eta_s": status.eta_s,
             "queued": status.queued,
             "running": status.running,

@@ -98,7 +98,7 @@ class _Studio:
         return ResultView(generation, asked.prompt, self.catalog.get(asked.brand).name, said)
 
     def state(self) -> StateView:
-        return StateView.of(self.engine.status(), draining=self.service.draining)
+        return StateView.of(self.engine.status(), draining=self.service.door.closed)
 
 
 def _register_assets(blueprint: Blueprint) -> None:

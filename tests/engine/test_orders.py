@@ -30,6 +30,7 @@ from imagegen.errors import (
     RenderFailed,
 )
 from imagegen.generation import RowLimits
+from imagegen.tracing import Trace
 
 TWO_PICTURES = RowLimits(((1_024, 4),))
 MODEL = FakeRenderer(row_limits=TWO_PICTURES).load(lambda _: None)
@@ -229,3 +230,37 @@ def test_closing_gives_each_open_order_an_error_of_its_own(orders, make_spec):
     assert all(isinstance(error, Draining) for error in errors)
     assert len(set(map(id, errors))) == 3, "raising one error in many threads mixes tracebacks"
     assert orders.waiting == 0
+
+
+def draining() -> Draining:
+    return Draining("shutting down", 30.0)
+
+
+def test_who_cannot_be_ready_in_time_is_told_the_furthest_first_and_one_a_step(orders, make_spec):
+    near, far = submit(orders, make_spec(seed=1), make_spec(seed=2))
+    assert orders.cut(5.0, draining) == [], "nothing is known of a picture that never moved"
+    hear(orders, step(1, step=1, of=20), step(2, step=1, of=90), now=1.0)  # 0.1 s a step
+    assert orders.cut(9.9, draining) == [], "both have the time"
+    tell(orders.cut(2.0, draining))
+    assert isinstance(far.exception(0), Draining)
+    assert Drop(2) in orders.outbox
+    assert orders.cut(2.0, draining) == [], "without it the other may move faster"
+    assert not near.done()
+    hear(orders, step(1, step=2, of=20), now=1.1)
+    tell(orders.cut(2.0, draining))
+    assert isinstance(near.exception(0), Draining)
+
+
+def test_what_is_known_of_a_pace_dies_with_the_process(orders, make_spec):
+    submit(orders, make_spec())
+    hear(orders, step(1, step=1, of=90), now=1.0)
+    tell(orders.lost())
+    orders.admit(2.0)
+    assert orders.cut(3.0, draining) == []
+
+
+def test_a_trace_goes_along(orders, make_spec):
+    trace = Trace("1" * 32, "2" * 16, sampled=False, request_id="ask-1")
+    orders.submit([make_spec()], "", 0.0, 10.0, Audience(None, previews=False, trace=trace))
+    orders.admit(1.0)
+    assert orders.outbox[0].trace is trace

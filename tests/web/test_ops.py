@@ -76,8 +76,8 @@ def test_metrics(client: FlaskClient) -> None:
         'imagegen_generations_total{brand="pop",status="succeeded"} 1.0',
         'imagegen_generations_total{brand="(unknown)",status="unknown_brand"} 1.0',
         'imagegen_pictures_total{brand="pop",campaign="spring"} 1.0',
-        "imagegen_queue_depth 0.0",
-        "imagegen_abandoned_gpu_seconds 0.0",
+        "imagegen_queued_pictures 0.0",
+        "imagegen_abandoned_gpu_seconds_total 0.0",
         "imagegen_ready 1.0",
     ):
         assert line in response.text

@@ -158,18 +158,47 @@ def test_sigterm_lets_those_in_flight_finish(serve: Serve) -> None:
     assert "Traceback" not in log
 
 
-def test_sigterm_ends_what_takes_too_long(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("slow", "least_s", "most_s"),
+    [
+        ({"num_inference_steps": 100}, 0.0, 3.0),  # 25 s: told as soon as its pace is known
+        ({"num_inference_steps": 10, "num_images": 8}, 7.0, 9.0),  # one after the other
+    ],
+)
+def test_sigterm_ends_what_takes_too_long(
+    serve: Serve, slow: dict[str, int], least_s: float, most_s: float
+) -> None:
     server = serve()
     server.wait_until("/readyz")
-    in_flight = server.open_request(SLOW | {"num_inference_steps": 100})
-    until(lambda: server.queued_and_running() == (0, 1))
+    in_flight = server.open_request(SLOW | slow)
+    until(lambda: server.queued_and_running()[1] == 1)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    assert in_flight.recv(65_536).startswith(b"HTTP/1.1 503 ")
+    answer = in_flight.recv(65_536)
+    assert least_s < time.monotonic() - began < most_s
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: " in answer
     in_flight.close()
     code, _ = server.end()
     assert code == 0
-    assert 5 < time.monotonic() - began < 10
+    assert time.monotonic() - began < 9.5
+
+
+def test_clients_that_say_nothing_do_not_keep_a_server_that_leaves(serve: Serve) -> None:
+    server = serve()
+    server.wait_until("/readyz")
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address) as silent, socket.create_connection(address) as kept:
+        kept.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in kept.recv(4_096)
+        answered = server.open_request(BODY)  # and never closes
+        assert answered.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        began = time.monotonic()
+        code, _ = server.end()
+        assert code == 0
+        assert time.monotonic() - began < 9.5
+        assert silent.recv(1) == kept.recv(1) == b""
+        answered.close()
 
 
 def test_ctrl_c_is_quick(serve: Serve) -> None:

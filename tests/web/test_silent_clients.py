@@ -82,3 +82,24 @@ def test_the_log_leaves_silent_clients_out(caplog: pytest.LogCaptureFixture) -> 
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "something else"
+
+
+def test_a_client_that_does_not_close_his_end_has_a_moment_to() -> None:
+    ours, client = socket.socketpair()
+    with ours, client:
+        connection = BoundedConnection(ours)
+        client.sendall(b"more than was asked for")
+        began = time.monotonic()
+        connection.part(0.2)
+        assert 0.15 < time.monotonic() - began < 5
+        assert client.recv(1) == b"", "he has been told that nothing more comes"
+        assert connection.recv(100) == b"", "gunicorn, which waits on its main loop, need not"
+
+
+def test_a_client_that_closes_is_let_go_at_once() -> None:
+    ours, client = socket.socketpair()
+    with ours:
+        client.close()
+        began = time.monotonic()
+        BoundedConnection(ours).part(60)
+        assert time.monotonic() - began < 30

@@ -18,6 +18,7 @@ from web_server import Server
 from werkzeug.serving import make_server
 
 from imagegen.bootstrap import build
+from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import RenderProcess
 from imagegen.provenance import read_record
@@ -321,7 +322,9 @@ def loading(presets: Path, output: Path, load_s: float) -> Iterator[str]:
     settings = Settings(model="fake", presets=str(presets), storage=f"file:{output}")
     quick = build(settings)
     engine = RenderProcess(functools.partial(FakeRenderer, load_s=load_s), max_queue=8)
-    service = ImageService(settings, quick.catalog, engine, quick.service._keeper, quick.metrics)
+    service = ImageService(
+        settings, quick.catalog, engine, quick.service._keeper, quick.metrics, Door()
+    )
     parts = type(quick)(settings, quick.catalog, quick.storage, engine, service, quick.metrics)
     server = make_server("127.0.0.1", 0, create_app(parts), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
