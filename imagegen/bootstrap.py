@@ -9,6 +9,9 @@ from pathlib import Path
 
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
+from imagegen.front.line import Line
+from imagegen.front.renderer import RemoteRenderer
+from imagegen.front.service import RemoteService
 from imagegen.keeping import PictureKeeper
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
@@ -36,20 +39,65 @@ class Application:
         """Returns at once; the model loads in a process of its own."""
         self.engine.start()
 
+    def warm(self) -> None:
+        """Nothing: the model loads from the start on."""
+
     def drain(self, grace_s: float) -> None:
         """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
-        self.service.drain()
-        if self.service.in_flight and grace_s:
-            _log.info("draining: %d requests have %g s", self.service.in_flight, grace_s)
-        until = time.monotonic() + grace_s
-        while self.service.in_flight and time.monotonic() < until:
-            time.sleep(_LOOK_S)
+        _wait_for_those_in_flight(self.service, grace_s)
         self.stop()
 
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
         self.service.drain()
         self.engine.stop(0.0)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The same for the role `web`: where there is a render process, a line to one elsewhere."""
+
+    settings: Settings
+    catalog: PresetCatalog
+    storage: Storage
+    engine: RemoteRenderer
+    service: RemoteService
+    metrics: Metrics
+
+    def start(self) -> None:
+        """Nothing: the renderer sleeps until somebody needs it."""
+
+    def warm(self) -> None:
+        """Wakes the renderer for somebody who has begun to type."""
+        self.engine.warm()
+
+    def drain(self, grace_s: float) -> None:
+        """Refuses new requests at once, gives those in flight `grace_s`, then stops."""
+        _wait_for_those_in_flight(self.service, grace_s)
+        self.stop()
+
+    def stop(self) -> None:
+        """Whoever still waits is told, and the renderer that nobody waits."""
+        self.service.stop()
+        self.engine.stop()
+
+
+def build_for_role(settings: Settings) -> Application | Front:
+    """What `serve` runs. Raises OperatorError in one sentence."""
+    if settings.role != "web":
+        if settings.render_url is not None:
+            raise InvalidSettings("IMAGEGEN_RENDER_URL goes with IMAGEGEN_ROLE=web")
+        return build(settings)
+    if settings.render_url is None:
+        raise InvalidSettings("IMAGEGEN_ROLE=web needs IMAGEGEN_RENDER_URL, the renderer's address")
+    line = Line(settings.render_url)
+    _check_reading(settings)
+    storage = open_storage(settings.storage)
+    catalog = PresetCatalog.load(Path(settings.presets))
+    metrics = Metrics()
+    renderer = RemoteRenderer(line)
+    service = RemoteService(settings, catalog, line, renderer, storage, metrics)
+    return Front(settings, catalog, storage, renderer, service, metrics)
 
 
 def build(settings: Settings) -> Application:
@@ -67,6 +115,15 @@ def build(settings: Settings) -> Application:
     return Application(settings, catalog, storage, engine, service, metrics)
 
 
+def _wait_for_those_in_flight(service: ImageService | RemoteService, grace_s: float) -> None:
+    service.drain()
+    if service.in_flight and grace_s:
+        _log.info("draining: %d requests have %g s", service.in_flight, grace_s)
+    until = time.monotonic() + grace_s
+    while service.in_flight and time.monotonic() < until:
+        time.sleep(_LOOK_S)
+
+
 def _check_storage(settings: Settings) -> None:
     """Writes, and signs where links are to be signed. Raises InvalidSettings.
 
@@ -79,6 +136,14 @@ def _check_storage(settings: Settings) -> None:
             storage.signed_url("imagegen-check.txt", 60)
         except StorageUnavailable as error:
             raise InvalidSettings(f"IMAGEGEN_URLS=signed: {error}") from error
+
+
+def _check_reading(settings: Settings) -> None:
+    """The role `web` never writes: its account need not be able to. Raises InvalidSettings."""
+    try:
+        open_storage(settings.storage).read("imagegen-check.txt")
+    except StorageUnavailable as error:
+        raise InvalidSettings(f"IMAGEGEN_STORAGE: {error}") from error
 
 
 def _load_catalog(settings: Settings) -> PresetCatalog:
