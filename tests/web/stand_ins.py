@@ -40,7 +40,8 @@ def running(answers: Answers, certificate: Path | None = None) -> Iterator[str]:
                 self.end_headers()
                 self.wfile.write(data)
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -113,7 +114,8 @@ class Metadata:
             return 403, flavour, b"Missing Metadata-Flavor:Google header."
         path, _, query = handler.path.partition("?")
         if not path.endswith("/service-accounts/default/identity"):
-            return 200, flavour, b"{}"
+            account = b'{"email": "web@p.iam.gserviceaccount.com", "scopes": []}'
+            return 200, flavour | {"Content-Type": "application/json"}, account
         self.asked.append(query)
         claims = {"exp": time.time() + self.lives_s, "number": len(self.asked)}
         parts = (b'{"alg":"RS256"}', json.dumps(claims).encode(), b"signature")
