@@ -1,7 +1,10 @@
-"""Asks a running service for one picture: python smoke_test.py URL SECONDS_UNTIL_READY [TOKEN_FILE [brands]]
+"""Asks a running service for one picture.
 
-Exit 0 when it came whole; with `brands`, when the catalogue did. Runs inside the image, and from the build against Cloud Run with an
-identity token (cloudbuild.yaml), so it needs nothing but Python.
+python smoke_test.py URL SECONDS_UNTIL_READY [TOKEN_FILE [brands]]
+
+Exit 0 when it came whole; with `brands`, when the catalogue did. Runs inside the image, and from
+the build against Cloud Run with an identity token (cloudbuild.yaml), so it needs nothing but
+Python.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def answer(tmp_path: Path) -> bytes:
     return json.dumps(generation).encode()
 
 
-def until(condition: Callable[[], bool], within_s: float = 5) -> None:
+def until(condition: Callable[[], bool], within_s: float = 20) -> None:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < within_s
@@ -273,13 +273,13 @@ def web_with_tokens(
         IMAGEGEN_ROLE="web", IMAGEGEN_RENDER_URL=url, SSL_CERT_FILE=str(certificate),
         GCE_METADATA_HOST=host, GCE_METADATA_IP=host,
     )  # fmt: skip
-    web.wait_until("/readyz")
+    web.wait_until("/readyz", timeout_s=60)
     return web
 
 
-@pytest.mark.parametrize(("lives_s", "fetched"), [(3_600, 1), (60, 2)])
+@pytest.mark.parametrize(("lives_s", "kept"), [(3_600, True), (60, False)])
 def test_an_id_token_goes_along_and_is_kept_until_it_is_about_to_end(
-    serve: Callable[..., Server], renderer: Renderer, tmp_path: Path, lives_s: int, fetched: int
+    serve: Callable[..., Server], renderer: Renderer, tmp_path: Path, lives_s: int, kept: bool
 ) -> None:
     certificate = write_certificate(tmp_path / "certificate.pem")
     metadata = Metadata(lives_s)
@@ -292,8 +292,9 @@ def test_an_id_token_goes_along_and_is_kept_until_it_is_about_to_end(
             assert status == 429, body
         web.end()
     tokens = [seen["X-Serverless-Authorization"] for seen in renderer.headers]
-    assert [number_of(token.removeprefix("Bearer ")) for token in tokens] == [1, fetched]
-    assert len(metadata.asked) == fetched
+    numbers = [number_of(token.removeprefix("Bearer ")) for token in tokens]
+    assert len(numbers) >= 2
+    assert len(set(numbers)) == len(metadata.asked) == (1 if kept else len(numbers))
     assert f"audience={url.replace(':', '%3A').replace('/', '%2F')}" in metadata.asked[0]
 
 
