@@ -33,6 +33,7 @@ from imagegen.storage import Storage
 MARGIN_S = 5.0  # past a deadline, within which the renderer itself says that it has passed
 _PROMPTLY_S = 1.0  # an answer that takes longer makes us ask how far the renderer is
 _TICK_S = 0.15
+_LINGER_S = 60.0  # past a deadline: who waits gives up before, this only ends the thread
 
 
 class RemoteService:
@@ -111,7 +112,7 @@ class RemoteService:
         call = Call(
             self._line,
             "/generate",
-            answer_s=limit_s + 2 * MARGIN_S,
+            answer_s=limit_s + _LINGER_S,
             body=body.model_dump_json(exclude_defaults=True).encode(),
             headers={CALLER_HEADER: caller} if caller else {},
         )
