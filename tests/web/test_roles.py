@@ -211,13 +211,13 @@ def test_errors_are_the_renderers_own(
 
 def test_a_full_queue_is_429_with_the_renderers_own_measure(web: Server, pair: Pair) -> None:
     slow = ASKED | {"prompt": "!slow", "num_inference_steps": 100, "num_images": 8}
-    waiting = [web.open_request(slow | {"seed": seed}) for seed in (0, 100)]
-    until(lambda: sum(pair.renderer.queued_and_running()) > 8)
-    status, headers, body = web.ask("POST", "/generate", slow)
+    with web.open_request(slow):
+        until(lambda: pair.renderer.queued_and_running()[1] > 0)
+        with web.open_request(slow | {"num_images": 1}):
+            until(lambda: sum(pair.renderer.queued_and_running()) == 9)
+            status, headers, body = web.ask("POST", "/generate", slow)
     assert (status, json.loads(body)["code"]) == (429, "queue_full")
     assert int(headers["Retry-After"]) > 1
-    for connection in waiting:
-        connection.close()
     until(lambda: pair.renderer.queued_and_running() == (0, 0))
 
 
