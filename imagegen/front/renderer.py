@@ -45,14 +45,14 @@ class _Capabilities(BaseModel):
     model: ModelInfo | None
 
 
-_NOTHING_YET = _Said(phase=WAKING)
+_WAKING_UP = _Said(phase=WAKING)
 
 
 @dataclass
 class _Known:
     """What the renderer last said; `lock` of RemoteRenderer guards it."""
 
-    said: _Said = _NOTHING_YET
+    said: _Said = _WAKING_UP
     model: ModelInfo | None = None
     awake_until_s: float = 0.0  # by the monotonic clock
     waiting: int = 0  # requests
@@ -127,15 +127,17 @@ class RemoteRenderer:
     def _current(self) -> _Said:
         if self._known.looking:
             return self._known.said
-        awake = time.monotonic() < self._known.awake_until_s
-        return _Said(phase=READY if awake else ASLEEP)
+        return _Said(phase=READY if self._is_awake() else ASLEEP)
+
+    def _is_awake(self) -> bool:
+        return time.monotonic() < self._known.awake_until_s
 
     def _begin_looking(self) -> Call | None:
         """The first look, on a thread; None where there is one already. Called with the lock."""
         if self._known.looking or self._known.stopped:
             return None
         self._known.looking = True
-        self._known.said = _NOTHING_YET
+        self._known.said = _Said(phase=READY) if self._is_awake() else _WAKING_UP
         look = self._look()
         threading.Thread(target=self._keep_looking, args=(look,), name="look", daemon=True).start()
         return look
@@ -166,8 +168,8 @@ class RemoteRenderer:
             known = self._known
             known.said = said
             known.model = model or known.model
-            if said.phase == READY:
-                known.awake_until_s = now + _AWAKE_S
+            if said.phase in (READY, UNREACHABLE):
+                known.awake_until_s = now + _AWAKE_S if said.phase == READY else 0.0
             warming = said.phase not in _LAST_WORDS and now < known.warm_until_s
             # Said under the lock: whoever begins to wait from now on begins to look too.
             known.looking = (known.waiting > 0 or warming) and not known.stopped

@@ -156,6 +156,13 @@ def test_while_somebody_waits_the_renderers_phases_are_told(
     assert len(renderer.asked) == looks, "nobody waits, nobody asks"
 
 
+def test_who_has_just_answered_is_not_said_to_be_waking(front: Front, renderer: Renderer) -> None:
+    renderer.awake.clear()
+    front.engine.answered()
+    until(lambda: renderer.asked == ["GET /readyz"])
+    assert front.engine.status().phase == "ready"
+
+
 # What is sent and what comes back
 
 
