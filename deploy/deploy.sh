@@ -6,7 +6,7 @@ usage() {
   cat <<'EOF'
 usage: deploy/deploy.sh --project PROJECT --region REGION [--dry-run]
 
-Creates what the project lacks (APIs, a repository for images, a bucket, two service accounts and
+Creates what the project lacks (APIs, a repository for images, a bucket, three service accounts and
 their roles), then builds the image from this folder and deploys it. Safe to repeat.
 
   --project PROJECT  the project's id
@@ -46,7 +46,8 @@ readonly apis=(
 )
 readonly repository=imagegen
 readonly bucket=$project-imagegen
-readonly service_account=imagegen@$project.iam.gserviceaccount.com # what service and job run as
+readonly service_account=imagegen@$project.iam.gserviceaccount.com # what renders runs as: service and job
+readonly web_account=imagegen-web@$project.iam.gserviceaccount.com # what the service with the pages runs as
 readonly build_account=imagegen-build@$project.iam.gserviceaccount.com
 
 # Runs a command that changes something, after telling it in a form that can be pasted.
@@ -102,11 +103,14 @@ create_account() { # NAME WHAT-FOR
 
 # Every role an account has, and no other. "--condition None" is needed where a policy has conditions.
 give_roles() {
-  local builder=serviceAccount:$build_account role
+  local builder=serviceAccount:$build_account role account
   # Pictures are written once and read back. objectCreator is not enough: whether somebody who may not
   # delete is told "it is there already" or "forbidden" about a taken name is not documented.
   grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
     --member "serviceAccount:$service_account" --role roles/storage.objectUser
+  # The pages show pictures, and write none.
+  grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
+    --member "serviceAccount:$web_account" --role roles/storage.objectViewer
   # The build reads what was uploaded for it, but no pictures.
   grant storage buckets add-iam-policy-binding "gs://$bucket" \
     --member "$builder" --role roles/storage.objectViewer \
@@ -117,9 +121,11 @@ give_roles() {
   for role in logging.logWriter run.developer run.invoker; do
     grant projects add-iam-policy-binding "$project" --condition None --member "$builder" --role "roles/$role"
   done
-  # It deploys a service that runs as the other account, and gets a token for itself.
-  grant iam service-accounts add-iam-policy-binding "$service_account" --project "$project" \
-    --condition None --member "$builder" --role roles/iam.serviceAccountUser
+  # It deploys services that run as the other accounts, and gets a token for itself.
+  for account in "$service_account" "$web_account"; do
+    grant iam service-accounts add-iam-policy-binding "$account" --project "$project" \
+      --condition None --member "$builder" --role roles/iam.serviceAccountUser
+  done
   grant iam service-accounts add-iam-policy-binding "$build_account" --project "$project" \
     --condition None --member "$builder" --role roles/iam.serviceAccountOpenIdTokenCreator
 }
@@ -131,17 +137,25 @@ submit_build() {
     --substitutions "_BUCKET=$bucket,_REGION=$region" .
 }
 
+# The pages' service asks this one service, which the first build has made, for pictures.
+let_web_call() {
+  grant run services add-iam-policy-binding imagegen --region "$region" --project "$project" \
+    --member "serviceAccount:$web_account" --role roles/run.invoker
+}
+
 there projects describe "$project" ||
   fail "cannot see the project $project: is it its id, and are you logged in (gcloud auth login)?"
 enable_apis
 create_repository
 create_bucket
 create_account imagegen 'imagegen: service and job'
+create_account imagegen-web 'imagegen: pages'
 create_account imagegen-build 'imagegen: build'
 give_roles
 submit_build
+let_web_call
 cat <<EOF
 $([ "$dry_run" = yes ] && printf 'Nothing was changed.' || printf 'Deployed.') Who may call the service is said with:
-  gcloud run services add-iam-policy-binding imagegen --project $project --region $region \\
+  gcloud run services add-iam-policy-binding imagegen-web --project $project --region $region \\
     --role roles/run.invoker --member user:SOMEBODY@EXAMPLE.COM
 EOF

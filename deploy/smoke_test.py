@@ -1,7 +1,10 @@
-"""Asks a running service for one picture: python smoke_test.py URL SECONDS_UNTIL_READY [TOKEN_FILE]
+"""Asks a running service for one picture.
 
-Exit 0 when it came whole. Runs inside the image, and from the build against Cloud Run with an
-identity token (cloudbuild.yaml), so it needs nothing but Python.
+python smoke_test.py URL SECONDS_UNTIL_READY [TOKEN_FILE [brands]]
+
+Exit 0 when it came whole; with `brands`, when the catalogue did. Runs inside the image, and from
+the build against Cloud Run with an identity token (cloudbuild.yaml), so it needs nothing but
+Python.
 """
 
 from __future__ import annotations
@@ -62,10 +65,12 @@ def generate(service: Service, brand: str) -> dict[str, Any]:
     return dict(json.loads(service.ask("/generate", body, timeout_s=300)))
 
 
-def main(url: str, ready_within_s: float, token: str) -> None:
+def main(url: str, ready_within_s: float, token: str, *, only_brands: bool) -> None:
     service = Service(url, token)
     wait_until_ready(service, ready_within_s)
     brand = json.loads(service.ask("/brands"))["brands"][0]["id"]
+    if only_brands:
+        return
     generation = generate(service, brand)
     [image] = generation["images"]
     data = service.picture(image["url"])
@@ -76,4 +81,5 @@ def main(url: str, ready_within_s: float, token: str) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[3:]
-    main(sys.argv[1], float(sys.argv[2]), Path(words[0]).read_text().strip() if words else "")
+    secret = Path(words[0]).read_text().strip() if words else ""
+    main(sys.argv[1], float(sys.argv[2]), secret, only_brands=words[1:] == ["brands"])

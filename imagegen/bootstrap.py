@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from imagegen.door import Door
 from imagegen.engine.process import RenderProcess
 from imagegen.errors import InvalidSettings, StorageUnavailable
+from imagegen.front.line import Line
+from imagegen.front.renderer import RemoteRenderer
+from imagegen.front.service import RemoteService
 from imagegen.keeping import PictureKeeper
 from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
@@ -47,6 +50,9 @@ class Application:
                 lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
             )
 
+    def warm(self) -> None:
+        """Nothing: the model loads from the start on."""
+
     def drain(self, pictures_s: float, answers_s: float) -> None:
         """Refuses new requests at once, gives those in flight what fits, then stops.
 
@@ -76,6 +82,58 @@ class Application:
         if self.live_brands is not None:
             self.live_brands.stop()
         self.engine.stop(0.0)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The same for the role `web`: where there is a render process, a line to one elsewhere."""
+
+    settings: Settings
+    catalog: PresetCatalog
+    storage: Storage
+    engine: RemoteRenderer
+    service: RemoteService
+    metrics: Metrics
+
+    def start(self) -> None:
+        """Nothing: the renderer sleeps until somebody needs it."""
+
+    def warm(self) -> None:
+        """Wakes the renderer for somebody who has begun to type."""
+        self.engine.warm()
+
+    def drain(self, pictures_s: float, answers_s: float) -> None:
+        """Refuses new requests at once; those in flight have as long as the renderer would give."""
+        began, door = time.monotonic(), self.service.door
+        door.close()
+        while door.inside and time.monotonic() < began + pictures_s:
+            time.sleep(_LOOK_S)
+        self.stop()
+        while door.inside and time.monotonic() < began + answers_s:
+            time.sleep(_LOOK_S)
+
+    def stop(self) -> None:
+        """Whoever still waits is told, and the renderer that nobody waits."""
+        self.service.stop()
+        self.engine.stop()
+
+
+def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Application | Front:
+    """What `serve` runs. Raises OperatorError in one sentence."""
+    if settings.role != "web":
+        if settings.render_url is not None:
+            raise InvalidSettings("IMAGEGEN_RENDER_URL goes with IMAGEGEN_ROLE=web")
+        return build(settings, logs)
+    if settings.render_url is None:
+        raise InvalidSettings("IMAGEGEN_ROLE=web needs IMAGEGEN_RENDER_URL, the renderer's address")
+    line = Line(settings.render_url)
+    _check_reading(settings)
+    storage = open_storage(settings.storage)
+    catalog = PresetCatalog.load(Path(settings.presets))
+    metrics = Metrics()
+    renderer = RemoteRenderer(line)
+    service = RemoteService(settings, catalog, line, renderer, storage, metrics)
+    return Front(settings, catalog, storage, renderer, service, metrics)
 
 
 def build(settings: Settings, logs: LogStyle | None = None) -> Application:
@@ -128,6 +186,14 @@ def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
 
     live_brands = LiveBrands(settings.presets, model_folder)
     return live_brands.catalog, live_brands
+
+
+def _check_reading(settings: Settings) -> None:
+    """The role `web` never writes: its account need not be able to. Raises InvalidSettings."""
+    try:
+        open_storage(settings.storage).read("imagegen-check.txt")
+    except StorageUnavailable as error:
+        raise InvalidSettings(f"IMAGEGEN_STORAGE: {error}") from error
 
 
 def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:

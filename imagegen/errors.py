@@ -16,7 +16,7 @@ ImagegenError
 │   ├── ModelFailed               model_failed
 │   ├── Draining                  draining
 │   ├── StorageUnavailable        storage_unavailable
-│   └── ServiceUnreachable        service_unreachable   a client's: no answer at that address
+│   └── ServiceUnreachable        service_unreachable   no service answers at that address
 ├── RenderFailed                render_failed         one picture's own failure
 ├── DeadlineExceeded            deadline_exceeded
 ├── Cancelled                   cancelled             the caller left or asked to stop

@@ -27,6 +27,15 @@ class Settings(BaseModel):
         extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False
     )
 
+    role: Literal["all", "render", "web"] = Field(
+        default="all",
+        description="`all`: everything here. `render`: the API alone. "
+        "`web`: pages and API without a model, pictures from `IMAGEGEN_RENDER_URL`.",
+    )
+    render_url: str | None = Field(
+        default=None,
+        description="Where the renderer of the role `web` is: `http(s)://host`.",
+    )
     model: str = Field(
         default="starter",
         description="A folder in diffusers' layout, a Hub id, or `gs://…`; "

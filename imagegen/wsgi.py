@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from imagegen.bootstrap import Application, build
+from imagegen.bootstrap import Application, Front, build_for_role
 from imagegen.errors import InvalidSettings, OperatorError
 from imagegen.gunicorn_conf import gunicorn_options
 from imagegen.logs import LogStyle, configure_logs
@@ -33,7 +33,7 @@ def serve(settings: Settings) -> int:
     configure_logs(style)
     try:
         listener = listen(settings.host, settings.port)
-        application = build(settings, style)
+        application = build_for_role(settings, style)
     except OperatorError as error:
         _log.critical("cannot start: %s", error)
         return 2
@@ -76,7 +76,7 @@ def url_of(listener: socket.socket) -> str:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our options. Until the fork all is plain data; threads start in the worker."""
 
-    def __init__(self, application: Application, listener: socket.socket) -> None:
+    def __init__(self, application: Application | Front, listener: socket.socket) -> None:
         self.application = application
         self._max_queue = application.settings.max_queue
         self._url = url_of(listener)
@@ -89,7 +89,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.cfg.set("post_worker_init", self._announce)
 
     def load(self) -> WSGIApplication:
-        self.application.start()  # before flask is imported: the model's load is the longer way
+        self.application.start()  # before flask is imported: a model's load is the longer way
         from imagegen.web.app import create_app
 
         return create_app(self.application)

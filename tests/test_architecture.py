@@ -16,6 +16,7 @@ WITHOUT_TORCH = [
     "imagegen.cli",
     "imagegen.presets.catalog",
     "imagegen.engine.fake",
+    "imagegen.front.service",
 ]
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate"}
 

@@ -124,7 +124,7 @@ def rollout(gcloud: FakeGcloud, checkout: Path, step: str) -> subprocess.Complet
 
 def test_the_candidate_has_an_address_and_no_traffic(gcloud: FakeGcloud, checkout: Path) -> None:
     rollout(gcloud, checkout, "candidate")
-    asked, replaced = gcloud.calls()
+    asked, replaced, *_ = gcloud.calls()
     assert asked == ["run", "services", "list", *WHERE, "--filter", "metadata.name=imagegen",
                      "--format", "json"]  # fmt: skip
     assert replaced == ["run", "services", "replace", "imagegen.yaml", *WHERE]
@@ -159,11 +159,14 @@ def test_the_check_asks_the_candidate_with_a_token_for_the_service(
         "import sys\nprint(sys.argv[1:], open(sys.argv[3]).read())\n"
     )
     done = rollout(gcloud, checkout, "check")
-    described, asked = gcloud.calls()
+    described, asked, *_ = gcloud.calls()
     assert described[:4] == ["run", "services", "describe", "imagegen"]
     assert asked[2:] == ["--audiences", "https://imagegen-abc-ez.a.run.app"]
     candidate = "https://candidate---imagegen-abc-ez.a.run.app"
-    assert done.stdout == f"{[candidate, '600', 'token']} a.token\n\n"
+    assert done.stdout.splitlines()[::2] == [
+        f"{[candidate, '600', 'token']} a.token",
+        f"{[candidate, '600', 'token', 'brands']} a.token",  # what stands in front of it
+    ]
 
 
 def test_a_candidate_without_a_picture_ends_the_build(gcloud: FakeGcloud, checkout: Path) -> None:
@@ -177,7 +180,8 @@ def test_in_the_end_the_revision_has_the_traffic_and_the_job_its_image(
     gcloud: FakeGcloud, checkout: Path
 ) -> None:
     rollout(gcloud, checkout, "traffic")
-    moved, job = gcloud.calls()
+    moved, moved_too, job = gcloud.calls()
+    assert moved_too[3] == "imagegen-web"
     assert moved == ["run", "services", "update-traffic", "imagegen", *WHERE,
                      "--to-revisions", f"{NEW}=100"]  # fmt: skip
     assert job == ["run", "jobs", "replace", "job.yaml", *WHERE]
@@ -188,18 +192,32 @@ def test_in_the_end_the_revision_has_the_traffic_and_the_job_its_image(
     assert IMAGE in str(written)
 
 
-def test_another_role_is_another_file(gcloud: FakeGcloud, checkout: Path) -> None:
-    text = (checkout / "deploy" / "service.yaml").read_text()
-    (checkout / "deploy" / "service-web.yaml").write_text(
-        text.replace("name: ${SERVICE}", "name: ${SERVICE}-web")
-    )
+def test_another_role_is_another_service_after_the_one_that_renders(
+    gcloud: FakeGcloud, checkout: Path
+) -> None:
     for step in ("candidate", "traffic"):
         rollout(gcloud, checkout, step)
     calls = [" ".join(call) for call in gcloud.calls()]
-    for name in ("imagegen", "imagegen-web"):
-        assert f"run services replace {name}.yaml {' '.join(WHERE)}" in calls
-        assert f"run services update-traffic {name} {' '.join(WHERE)} --to-revisions " \
-               f"{name}-1a2b3c4d=100" in calls  # fmt: skip
+    steps = [
+        *(f"run services replace {name}.yaml" for name in ("imagegen", "imagegen-web")),
+        *(f"run services update-traffic {name} {' '.join(WHERE)} --to-revisions {name}-1a2b3c4d=100"
+          for name in ("imagegen", "imagegen-web")),
+    ]  # fmt: skip
+    found = [next(i for i, call in enumerate(calls) if call.startswith(step)) for step in steps]
+    assert found == sorted(found)
+
+
+def test_the_pages_run_as_their_own_account_and_know_the_renderer(
+    gcloud: FakeGcloud, checkout: Path
+) -> None:
+    rollout(gcloud, checkout, "candidate")
+    service = yaml.safe_load((checkout / "imagegen-web.yaml").read_text())
+    assert faults_of_a_service(service) == []
+    assert "${" not in str(service)
+    pod = service["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "imagegen-web@my-project.iam.gserviceaccount.com"
+    environ = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+    assert environ["IMAGEGEN_RENDER_URL"] == "https://imagegen-abc-ez.a.run.app"
 
 
 def test_a_step_that_does_not_exist_is_refused(gcloud: FakeGcloud, checkout: Path) -> None:

@@ -21,6 +21,7 @@ from google_schemas import (
 )
 
 from imagegen import cli
+from imagegen.front.service import MARGIN_S
 from imagegen.settings import Settings
 
 Mapping = dict[str, Any]
@@ -31,10 +32,11 @@ FILLED_IN = {
     "PROJECT": "my-project",
     "BUCKET": "my-bucket",
     "ACCOUNT": "imagegen@p.iam.gserviceaccount.com",
+    "RENDER_URL": "https://imagegen-abc-ez.a.run.app",
     "REVISION": "imagegen-1a2b3c4d",
     "TRAFFIC": '[{"revisionName": "imagegen-1a2b3c4d", "tag": "candidate", "percent": 100}]',
 }
-# A role more is a file more: deploy/service-web.yaml would be tested by everything below.
+# A role more is a file more, and is tested by everything below.
 SERVICES = sorted(path.name for path in DEPLOY.glob("service*.yaml"))
 ON_A_GPU = ["service.yaml", "job.yaml"]
 
@@ -217,7 +219,7 @@ def test_a_probe_keeps_cloud_runs_bounds(name: str, probe: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "knative.yaml"])
-def test_the_startup_probe_means_that_a_picture_can_be_rendered(name: str) -> None:
+def test_the_startup_probe_means_that_a_request_would_be_taken(name: str) -> None:
     assert container(read(name))["startupProbe"]["httpGet"]["path"] == "/readyz"
     assert container(read(name))["livenessProbe"]["httpGet"]["path"] == "/livez"
 
@@ -243,6 +245,8 @@ def test_knatives_file_is_the_services_without_cloud_run() -> None:
     assert "run.googleapis.com" not in str(knative)
     assert pod(knative).pop("nodeSelector") == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
     own = {"nodeSelector", "serviceAccountName"}
+    role = {"name": "IMAGEGEN_ROLE", "value": "render"}
+    container(service)["env"].remove(role)  # in a cluster one service does it all
     assert {name: part for name, part in pod(knative).items() if name not in own} == {
         name: part for name, part in pod(service).items() if name not in own
     }
@@ -268,6 +272,21 @@ def test_a_gpu_that_is_missing_stops_the_start_and_an_answer_comes_in_time(name:
     settings = Settings.from_environment(environment(read(name)))
     assert settings.device == "cuda"
     assert settings.deadline_s < pod(read(name))["timeoutSeconds"]
+
+
+def test_the_pages_wait_longer_than_the_renderer_and_need_no_gpu() -> None:
+    front, renderer = read("service-web.yaml"), read("service.yaml")
+    settings = Settings.from_environment(environment(front))
+    rendering = Settings.from_environment(environment(renderer))
+    assert (settings.role, rendering.role) == ("web", "render")
+    assert settings.render_url == FILLED_IN["RENDER_URL"]
+    assert settings.deadline_s >= rendering.deadline_s
+    assert settings.deadline_s + MARGIN_S < pod(front)["timeoutSeconds"]
+    assert pod(renderer)["timeoutSeconds"] < pod(front)["timeoutSeconds"]
+    assert "nvidia" not in str(front)
+    annotations = front["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["run.googleapis.com/cpu-throttling"] == "true"
+    assert front["metadata"]["name"] == "imagegen-web"
 
 
 def test_the_job_runs_a_command_that_is_understood() -> None:

@@ -18,9 +18,11 @@ SCRIPTS = ["deploy/deploy.sh", "deploy/rollout.sh", ".ci/run"]
 PROJECT, REGION = "my-project", "europe-west4"
 BUCKET = f"{PROJECT}-imagegen"
 SERVICE = f"serviceAccount:imagegen@{PROJECT}.iam.gserviceaccount.com"
+WEB = f"serviceAccount:imagegen-web@{PROJECT}.iam.gserviceaccount.com"
 BUILD = f"serviceAccount:imagegen-build@{PROJECT}.iam.gserviceaccount.com"
 ROLES = [
     (f"gs://{BUCKET}", SERVICE, "roles/storage.objectUser", "None"),
+    (f"gs://{BUCKET}", WEB, "roles/storage.objectViewer", "None"),
     (f"gs://{BUCKET}", BUILD, "roles/storage.objectViewer",
      "title=source,expression="
      f'resource.name.startsWith("projects/_/buckets/{BUCKET}/objects/source/")'),
@@ -29,7 +31,9 @@ ROLES = [
     (PROJECT, BUILD, "roles/run.developer", "None"),
     (PROJECT, BUILD, "roles/run.invoker", "None"),
     (SERVICE.partition(":")[2], BUILD, "roles/iam.serviceAccountUser", "None"),
+    (WEB.partition(":")[2], BUILD, "roles/iam.serviceAccountUser", "None"),
     (BUILD.partition(":")[2], BUILD, "roles/iam.serviceAccountOpenIdTokenCreator", "None"),
+    ("imagegen", WEB, "roles/run.invoker", None),  # a service's policy has no conditions
 ]  # fmt: skip
 
 
@@ -76,6 +80,7 @@ def test_a_first_run_creates_everything_in_order(gcloud, repository, tmp_path):
         "projects add-iam-policy-binding",
         "iam service-accounts add-iam-policy-binding",
         "builds submit",
+        "run services add-iam-policy-binding",
     ]
     assert {"run.googleapis.com", "iamcredentials.googleapis.com"} < set(made[0])
     [bucket] = [call for call in made if call[:3] == ["storage", "buckets", "create"]]
@@ -89,7 +94,8 @@ def test_the_accounts_get_these_roles_and_no_others(gcloud, repository):
     given = [call for call in gcloud.calls() if "add-iam-policy-binding" in call]
     assert [
         (call[call.index("add-iam-policy-binding") + 1],
-         *(option(call, name) for name in ("--member", "--role", "--condition")))
+         *(option(call, name) if name in call else None
+           for name in ("--member", "--role", "--condition")))
         for call in given
     ] == ROLES  # fmt: skip
 

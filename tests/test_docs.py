@@ -35,6 +35,8 @@ def values_of(field: FieldInfo) -> str:
         return " ".join(f"`{value}`" for value in typing.get_args(field.annotation))
     if field.annotation is str:
         return "text"
+    if field.annotation == str | None:
+        return "text"
     if typing.get_origin(field.annotation) is typing.Union:
         return ", ".join(
             values_of(FieldInfo.from_annotation(part)) for part in typing.get_args(field.annotation)
@@ -54,7 +56,7 @@ def settings_table() -> str:
     rows = [
         (
             f"`{PREFIX}{name.upper()}`",
-            f"`{field.default}`",
+            "none" if field.default is None else f"`{field.default}`",
             values_of(field),
             str(field.description),
         )
@@ -83,7 +85,6 @@ def test_the_api_page_names_every_answer_to_a_failure(repository: Path) -> None:
     unread = {
         errors.Cancelled,
         errors.ObjectExists,
-        errors.ServiceUnreachable,
         errors.OperatorError,
     }
     told = {kind.code: status for kind, status in STATUS.items() if kind not in unread}

@@ -16,6 +16,7 @@ def test_what_is_not_said_is_the_default_and_other_names_are_left_alone() -> Non
 
 def test_every_setting_is_read() -> None:
     said = {
+        "role": "web", "render_url": "https://renderer.example",
         "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
         "device": "cuda", "dtype": "float16", "max_queue": 30, "max_rows": 12, "deadline_s": 12.5,
         "urls": "signed", "log_format": "json", "project": "ours-1", "host": "0.0.0.0",

@@ -103,11 +103,15 @@ def test_a_token_opens_the_service_and_is_shown_to_nobody_else(
     (tmp_path / "token").write_text("a.token\n")
     command = [sys.executable, "deploy/smoke_test.py", service, "30", str(tmp_path / "token")]
     asked = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    shown = dict(Guarded.tokens)
+    Guarded.tokens.clear()
+    command.append("brands")  # what stands in front of a renderer
+    subprocess.run(command, cwd=repository, check=True)
+    assert [path for path, _ in Guarded.tokens] == ["/readyz", "/brands"]
     for server in servers:
         server.shutdown()
         server.server_close()
     assert asked.returncode == 0, asked.stderr
-    shown = dict(Guarded.tokens)
     assert shown.pop("/picture.png") is None
     assert set(shown) == {"/readyz", "/brands", "/generate"}
     assert set(shown.values()) == {"Bearer a.token"}

@@ -8,7 +8,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import ValidationError
@@ -18,28 +17,9 @@ from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.errors import FieldError, ImagegenError, InvalidRequest, ServiceUnreachable
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.presets.formats import BUILT_IN_NAMES
+from imagegen.problems import ASK_AGAIN_S, detail_of, failure_of, retry_after_s
 
 _ANSWER_S = 660.0  # of silence, longer than a service takes unless a request says so
-_ASK_AGAIN_S = 5.0  # where nobody says when
-_BUSY = {
-    failure.code: failure
-    for failure in (
-        errors.QueueFull,
-        errors.ModelLoading,
-        errors.ModelFailed,
-        errors.Draining,
-        errors.StorageUnavailable,
-    )
-}
-_FINAL = {
-    failure.code: failure
-    for failure in (
-        errors.Quarantined,
-        errors.UnknownBrand,
-        errors.BodyTooLarge,
-        errors.DeadlineExceeded,
-    )
-}
 
 
 class RemoteImages:
@@ -53,12 +33,12 @@ class RemoteImages:
     def connect(cls, url: str) -> RemoteImages:
         """Raises ServiceUnreachable where no imagegen service answers at `url`."""
         if not _is_address(url):
-            raise ServiceUnreachable(f"{url!r} is no http(s) address", _ASK_AGAIN_S)
+            raise ServiceUnreachable(f"{url!r} is no http(s) address", ASK_AGAIN_S)
         try:
             there, body = _call(f"{url.rstrip('/')}/brands", 60)
         except errors.RenderFailed as error:
             raise ServiceUnreachable(
-                f"no imagegen service answers at {url}: {error.detail}", _ASK_AGAIN_S
+                f"no imagegen service answers at {url}: {error.detail}", ASK_AGAIN_S
             ) from None
         try:
             brands = {
@@ -66,7 +46,7 @@ class RemoteImages:
             }
         except (ValueError, KeyError, TypeError):
             raise ServiceUnreachable(
-                f"what answers at {url} is no imagegen service", _ASK_AGAIN_S
+                f"what answers at {url} is no imagegen service", ASK_AGAIN_S
             ) from None
         # After a redirect, such as from http to https: a redirected POST would become a GET.
         return cls(there.removesuffix("/brands"), brands)
@@ -93,7 +73,7 @@ class RemoteImages:
             generation = Generation.model_validate_json(answer)
         except ValidationError:
             raise ServiceUnreachable(
-                "the answer is no generation; is a proxy in the way?", _ASK_AGAIN_S
+                "the answer is no generation; is a proxy in the way?", ASK_AGAIN_S
             ) from None
         return Delivery(
             generation,
@@ -106,7 +86,7 @@ class RemoteImages:
             raise errors.RenderFailed(f"the service's link {url!r} is no http(s) address")
         _, data = _call(url, 120)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ServiceUnreachable(f"{url} came damaged", _ASK_AGAIN_S)
+            raise ServiceUnreachable(f"{url} came damaged", ASK_AGAIN_S)
         return data
 
 
@@ -133,50 +113,30 @@ def _call(url: str, timeout_s: float, body: bytes | None = None) -> tuple[str, b
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         host = urlsplit(url).netloc
-        raise ServiceUnreachable(f"cannot reach {host}: {reason}", _ASK_AGAIN_S) from None
+        raise ServiceUnreachable(f"cannot reach {host}: {reason}", ASK_AGAIN_S) from None
 
 
 def _failure(answer: urllib.error.HTTPError) -> ImagegenError:
     """The service's own error again, from its problem+json; or what a proxy's status means."""
-    problem = _problem(answer)
-    code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
-    if code in _BUSY:
-        return _BUSY[code](detail, _retry_after_s(answer))
-    if code in _FINAL:
-        return _FINAL[code](detail)
-    if code in (InvalidRequest.code, errors.BannedTerm.code):
-        kind = errors.BannedTerm if code == errors.BannedTerm.code else InvalidRequest
-        return kind(*_field_errors(problem, detail))
-    if not code and answer.code in (401, 403):
+    body, retry_after = _body(answer), answer.headers.get("Retry-After")
+    failure = failure_of(body, retry_after)
+    if failure is not None:
+        return failure
+    said = detail_of(body)
+    if not said and answer.code in (401, 403):
         return errors.RenderFailed(
             f"HTTP {answer.code}: it wants to know who asks. On Cloud Run, run `gcloud run services"
             " proxy SERVICE` and give the address that it prints as --url"
         )
-    if not code and answer.code in (429, 502, 503, 504):
-        return ServiceUnreachable(f"HTTP {answer.code} from {answer.url}", _retry_after_s(answer))
-    return errors.RenderFailed(f"HTTP {answer.code} {code}: {detail or answer.reason}")
+    if not said and answer.code in (429, 502, 503, 504):
+        return ServiceUnreachable(
+            f"HTTP {answer.code} from {answer.url}", retry_after_s(retry_after)
+        )
+    return errors.RenderFailed(f"HTTP {answer.code} {said or answer.reason}")
 
 
-def _problem(answer: urllib.error.HTTPError) -> dict[str, Any]:
+def _body(answer: urllib.error.HTTPError) -> bytes:
     try:
-        problem = json.loads(answer.read(65_536))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
-        return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _field_errors(problem: Mapping[str, Any], detail: str) -> list[FieldError]:
-    found = [
-        FieldError(str(one.get("field")), str(one.get("message")))
-        for one in problem.get("errors") or ()
-        if isinstance(one, dict)
-    ]
-    return found or [FieldError("request", detail)]
-
-
-def _retry_after_s(answer: urllib.error.HTTPError) -> float:
-    """Retry-After in seconds; a date is not worth a parser, asking again soon does no harm."""
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "")))
-    except ValueError:
-        return _ASK_AGAIN_S
+        return answer.read(65_536)
+    except (OSError, http.client.HTTPException):
+        return b""

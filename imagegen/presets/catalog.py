@@ -94,6 +94,10 @@ class BrandPreset:
             for index in range(request.num_images)
         ]
 
+    def refuse_words(self, request: GenerationRequest) -> None:
+        """What `resolve` refuses whatever the model. Raises InvalidRequest and BannedTerm."""
+        self._refuse(request, [])
+
     def formats_for(self, model: ModelInfo) -> dict[str, tuple[int, int]]:
         """What a request may name: the brand's formats over the built-in ones, within limits."""
         formats = self._all_formats(model)

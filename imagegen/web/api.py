@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
@@ -11,10 +13,8 @@ from flask import Blueprint, Request, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
-from imagegen.engine.process import RenderProcess
 from imagegen.errors import UnknownImage
 from imagegen.generation import (
-    GeneratedImage,
     Generation,
     GenerationRequest,
     ModelInfo,
@@ -23,8 +23,8 @@ from imagegen.generation import (
 from imagegen.parsing import parse_json
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
-from imagegen.service import ImageService
-from imagegen.web.caller import caller_of, still_there
+from imagegen.web.caller import CallerOf, still_there
+from imagegen.web.collaborators import Collaborators
 from imagegen.web.images import picture_response
 from imagegen.web.negotiation import json_body, negotiate
 
@@ -37,27 +37,19 @@ _COVER_TYPES = {
 }
 
 
-def api_blueprint(
-    service: ImageService, catalog: PresetCatalog, engine: RenderProcess
-) -> Blueprint:
-    """The routes a program uses."""
+def api_blueprint(parts: Collaborators, caller_of: CallerOf) -> Blueprint:
+    """The routes a program uses. caller_of: whose turn a request takes."""
     api = Blueprint("api", __name__)
+    service, catalog, engine = parts.service, parts.catalog, parts.engine
 
     @api.post("/generate")
     def generate() -> ResponseReturnValue:
         root = _root(request)  # a Host that is none is refused before anything is rendered
         asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
-        files: list[bytes] = []
-        generation = service.generate(
-            asked,
-            caller=caller_of(request),
-            wanted=still_there(request),
-            on_image=lambda _image, data: files.append(data),
+        ask = partial(
+            service.generate, asked, caller=caller_of(request), wanted=still_there(request)
         )
-        generation = _with_absolute_links(generation, root)
-        if as_picture:
-            return _picture(generation, generation.images[0], files[0])
-        return Response(generation.model_dump_json(), mimetype="application/json")
+        return _as_picture(ask, root) if as_picture else _as_json(ask, root)
 
     @api.get("/brands")
     def brands() -> ResponseReturnValue:
@@ -126,8 +118,18 @@ def _with_absolute_links(generation: Generation, root: str) -> Generation:
     return generation.model_copy(update={"images": images})
 
 
-def _picture(generation: Generation, image: GeneratedImage, data: bytes) -> Response:
+def _as_json(ask: Callable[..., Generation], root: str) -> Response:
+    """What nobody reads is not fetched: the files stay where they are."""
+    generation = _with_absolute_links(ask(), root)
+    return Response(generation.model_dump_json(), mimetype="application/json")
+
+
+def _as_picture(ask: Callable[..., Generation], root: str) -> Response:
     """The file itself; what the JSON answer would have said is in the headers."""
+    files: list[bytes] = []
+    generation = ask(on_image=lambda _image, data: files.append(data))
+    generation = _with_absolute_links(generation, root)
+    [image], [data] = generation.images, files
     response = Response(data, content_type=image.content_type)
     response.set_etag(image.sha256)
     response.headers["Content-Location"] = image.url

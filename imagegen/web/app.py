@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from imagegen.engine.process import RenderProcess
-from imagegen.metrics import Metrics
-from imagegen.presets import PresetCatalog
-from imagegen.service import ImageService
-from imagegen.settings import Settings
-from imagegen.storage import Storage
 from imagegen.web.api import api_blueprint
+from imagegen.web.caller import address_of, forwarded_caller
+from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
 from imagegen.web.negotiation import MAX_BODY_BYTES
-from imagegen.web.ops import ops_blueprint
+from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.studio import studio_blueprint
-
-
-class Collaborators(Protocol):
-    """What the pages and routes work with; `bootstrap.Application` is it."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def catalog(self) -> PresetCatalog: ...
-    @property
-    def storage(self) -> Storage: ...
-    @property
-    def engine(self) -> RenderProcess: ...
-    @property
-    def service(self) -> ImageService: ...
-    @property
-    def metrics(self) -> Metrics: ...
 
 
 def create_app(parts: Collaborators) -> Flask:
@@ -49,9 +26,11 @@ def create_app(parts: Collaborators) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     register_errors(app)
-    app.register_blueprint(ops_blueprint(parts.service, parts.engine, parts.metrics))
-    app.register_blueprint(api_blueprint(parts.service, parts.catalog, parts.engine))
-    app.register_blueprint(studio_blueprint(parts.service, parts.catalog, parts.engine))
+    renders_alone = parts.settings.role == "render"
+    caller_of = forwarded_caller if renders_alone else address_of
+    app.register_blueprint(ops_blueprint(parts))
+    app.register_blueprint(api_blueprint(parts, caller_of))
+    app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))
     return app

@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from flask import Request
+from werkzeug.datastructures import Headers
+
+from imagegen.generation import CALLER_HEADER
+
+_LONGEST_CALLER = 100  # characters; an address has 45
+CallerOf = Callable[[Request], str]
 
 
-def caller_of(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Whose turn it is among callers: the address that connected (as the proxy saw it)."""
     return request.remote_addr or ""
+
+
+def forwarded_caller(request: Request) -> str:
+    """The caller at the other end of a service with the role `web`, which says so.
+
+    For the role `render` alone, whose callers Cloud Run has checked: whoever is no invoker of it
+    does not get here. One that is and lies gets more turns; no right depends on who it is.
+    """
+    return request.headers.get(CALLER_HEADER, "")[:_LONGEST_CALLER] or address_of(request)
+
+
+def is_ours(headers: Headers) -> bool:
+    """Whether a page of ours sent this, or a program: programs hold no visitor's rights."""
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("Origin")  # all there is from older browsers, and over plain HTTP
+    return origin is None or urlsplit(origin).netloc == headers.get("Host")
 
 
 def still_there(request: Request) -> Callable[[], bool]:

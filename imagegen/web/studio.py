@@ -6,19 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Forbidden, RequestEntityTooLarge
 
-from imagegen.engine.process import RenderProcess
 from imagegen.errors import BodyTooLarge, ImagegenError
 from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
-from imagegen.service import ImageService
-from imagegen.web.caller import caller_of, still_there
+from imagegen.web.caller import address_of, is_ours, still_there
+from imagegen.web.collaborators import Collaborators, Engine, PictureService
 from imagegen.web.errors import tell_failure
 from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
 
@@ -26,14 +23,12 @@ _STATIC = Path(__file__).parent / "static"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def studio_blueprint(
-    service: ImageService, catalog: PresetCatalog, engine: RenderProcess
-) -> Blueprint:
+def studio_blueprint(parts: Collaborators) -> Blueprint:
     """The page, the form that it sends, and what its script asks for."""
     blueprint = Blueprint("studio", __name__)
     _register_assets(blueprint)
     blueprint.add_app_template_global(aspect)
-    studio = _Studio(service, catalog, engine)
+    studio = _Studio(parts.service, parts.catalog, parts.engine)
 
     @blueprint.get("/")
     def page() -> ResponseReturnValue:
@@ -70,9 +65,9 @@ def studio_blueprint(
 class _Studio:
     """What the routes do, with the parts they do it with."""
 
-    service: ImageService
+    service: PictureService
     catalog: PresetCatalog
-    engine: RenderProcess
+    engine: Engine
 
     def page(
         self,
@@ -93,7 +88,7 @@ class _Studio:
     def generate(self, said: Mapping[str, str]) -> ResultView:
         asked = parse_strings(said)
         generation = self.service.generate(
-            asked, caller=caller_of(request), wanted=still_there(request)
+            asked, caller=address_of(request), wanted=still_there(request)
         )
         return ResultView(generation, asked.prompt, self.catalog.get(asked.brand).name, said)
 
@@ -125,21 +120,12 @@ def _form() -> dict[str, str]:
 
     Raises Forbidden for another site's form, BodyTooLarge.
     """
-    if not _is_ours(request.headers):
+    if not is_ours(request.headers):
         raise Forbidden("this form was sent by another site")
     try:
         return {k: v for k, v in request.form.items() if v.strip() or k == "prompt"}
     except RequestEntityTooLarge:
         raise BodyTooLarge("that is too much text; shorten what you wrote") from None
-
-
-def _is_ours(headers: Headers) -> bool:
-    """Whether a page of ours sent this, or a program: programs hold no visitor's rights."""
-    site = headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = headers.get("Origin")  # all there is from older browsers, and over plain HTTP
-    return origin is None or urlsplit(origin).netloc == headers.get("Host")
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagegen.engine.process import EngineStatus
+from imagegen.engine.supervision import READY
 from imagegen.errors import Busy, CallerError, ImagegenError
+from imagegen.front.renderer import ASLEEP, UNREACHABLE, WAKING
 from imagegen.generation import Generation, GenerationRequest, ModelInfo, OutputFormat, Scheduler
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
@@ -24,6 +26,10 @@ ADVANCED = (
     "output_format", "output_quality", "campaign", "exact",
 )  # fmt: skip
 _ICON_PX = 22  # the longer side of a format's little rectangle
+_ELSEWHERE = {
+    WAKING: "The renderer is waking up…",
+    UNREACHABLE: "The renderer cannot be reached just now.",
+}
 _GUESSED_PX = 512  # proportions are all that is shown of it
 
 
@@ -154,7 +160,7 @@ class Told:
 class StateView:
     """Whether pictures can be made now, and if not, why."""
 
-    ready: bool
+    ready: bool  # or asleep: nothing to wait for before somebody asks
     sentence: str  # "" when ready
     queued: int  # pictures
 
@@ -162,11 +168,16 @@ class StateView:
     def of(cls, status: EngineStatus, *, draining: bool) -> StateView:
         if draining:
             return cls(False, "This instance is shutting down. Ask again in a moment.", 0)
-        if status.ready:
+        if status.phase == READY:
             return cls(True, "", status.queued)
+        if status.phase == ASLEEP:
+            return cls(True, "The renderer is asleep; it wakes as you begin to write.", 0)
         if status.error is not None:
             return cls(False, f"The model cannot be used: {status.error}", status.queued)
-        return cls(False, f"The model is loading: {status.phase}…", status.queued)
+        if status.phase in _ELSEWHERE:
+            return cls(False, _ELSEWHERE[status.phase], status.queued)
+        what = "The renderer is waking up" if status.ready else "The model is loading"
+        return cls(False, f"{what}: {status.phase}…", status.queued)
 
 
 def aspect(width: int, height: int) -> str:

@@ -42,6 +42,12 @@ def test_alive_but_not_ready_before_the_model_is_there(brands: Path, tmp_path: P
     assert (refused.status_code, refused.get_json()["code"]) == (503, "draining")
 
 
+def test_where_everything_is_here_there_is_nothing_to_warm(client: FlaskClient) -> None:
+    said = client.post("/warm")
+    assert (said.status_code, said.get_json()["phase"]) == (202, "ready")
+    assert client.get("/warm").status_code == 405
+
+
 class Mortal(RenderProcess):
     """Its process has died too often, or its operator named a model that is none."""
 

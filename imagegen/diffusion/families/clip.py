@@ -6,7 +6,7 @@ render needs of it is here. Layers have its names, so that weights and LoRAs lan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,7 +22,7 @@ def _quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-_ACTIVATIONS = {"quick_gelu": _quick_gelu, "gelu": F.gelu}
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"quick_gelu": _quick_gelu, "gelu": F.gelu}
 _WRONG_END = 2  # what old configurations call the end token; it is the largest number then
 
 
@@ -128,7 +128,8 @@ class _Layer(nn.Module):
 
     def forward(self, states: Tensor, seen: Tensor | None) -> Tensor:
         states = states + self.self_attn(self.layer_norm1(states), seen)
-        return states + self.mlp(self.layer_norm2(states))
+        moved: Tensor = states + self.mlp(self.layer_norm2(states))
+        return moved
 
 
 class _Attention(nn.Module):

@@ -68,12 +68,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             tokenizer.no_padding()
         else:
             tokenizer = _from_merges(folder)
-        end = tokenizer.token_to_id(END), tokenizer.token_to_id(START)
+        for token in (START, END):
+            _numbered(tokenizer, token)
     except Exception as error:  # tokenizers raises Exception itself
         reason = " ".join(str(error).split())[:300]
         raise InvalidModel(f"{folder} holds no CLIP tokenizer: {reason}") from None
-    if None in end:
-        raise InvalidModel(f"{folder} holds no CLIP tokenizer: it lacks {START} or {END}")
     return tokenizer
 
 
@@ -93,11 +92,18 @@ def _from_merges(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.add_special_tokens([START, END])
-    places = [(token, tokenizer.token_to_id(token)) for token in (END, START)]
     tokenizer.post_processor = processors.RobertaProcessing(
-        *places, trim_offsets=False, add_prefix_space=False
-    )
+        _numbered(tokenizer, END), _numbered(tokenizer, START),
+        trim_offsets=False, add_prefix_space=False,
+    )  # fmt: skip
     return tokenizer
+
+
+def _numbered(tokenizer: Tokenizer, token: str) -> tuple[str, int]:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"it lacks {token}")
+    return token, number
 
 
 def _pad_token(folder: Path) -> str:

@@ -15,9 +15,11 @@ const seed = form.elements.seed;
 const KEPT = "imagegen-studio-results"; // results of this tab outlive a reload
 const MOST_KEPT = 24;
 const POLL_MS = 1500;
+const WARM_MS = 60_000;
 
 let underWay = null; // the AbortController of the request that somebody waits for
 let state = { ready: progress.dataset.ready === "true", sentence: statusLine.textContent, queued: 0 };
+let warmedAt = -WARM_MS;
 let defaults = {}; // of the brand that is shown
 
 // Brands
@@ -171,13 +173,28 @@ function placeholder(count) {
   return article;
 }
 
+// Somebody begins to write: a renderer that sleeps elsewhere may wake meanwhile.
+async function warm() {
+  if (performance.now() < warmedAt + WARM_MS) return;
+  warmedAt = performance.now();
+  try {
+    await fetch(form.dataset.warm, { method: "POST" });
+    await look();
+  } catch {
+    // The request itself will say that the service is gone.
+  }
+}
+
 async function poll() {
-  if (!underWay && state.ready) return;
+  if (underWay || !state.ready) await look();
+}
+
+async function look() {
   try {
     const before = state.ready;
     state = await (await fetch(form.dataset.state)).json();
     if (state.ready && !before) {
-      say("The model is ready.");
+      say(state.sentence || "The model is ready.");
       await refreshChoices();
     }
     if (underWay) say(waiting());
@@ -292,11 +309,13 @@ form.addEventListener("click", (event) => {
   const example = event.target.closest("[data-example]");
   if (!example) return;
   form.elements.prompt.value = example.textContent;
+  warm();
   form.elements.prompt.focus();
 });
 form.elements.prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
+form.elements.prompt.addEventListener("input", warm);
 seed.addEventListener("input", showLock);
 lock.addEventListener("click", toggleLock);
 cancel.addEventListener("click", () => underWay?.abort());

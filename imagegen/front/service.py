@@ -1,0 +1,182 @@
+"""RemoteService: pictures from a renderer elsewhere, for the same callers as ImageService's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+
+from pydantic import ValidationError
+
+from imagegen.door import Door
+from imagegen.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    ImagegenError,
+    QueueFull,
+    RenderFailed,
+    ServiceUnreachable,
+    StorageUnavailable,
+)
+from imagegen.front.line import Answer, Call, Line
+from imagegen.front.renderer import RemoteRenderer
+from imagegen.generation import CALLER_HEADER, GeneratedImage, Generation, GenerationRequest
+from imagegen.metrics import Metrics
+from imagegen.presets import PresetCatalog
+from imagegen.problems import ASK_AGAIN_S, detail_of, failure_of, retry_after_s
+from imagegen.service import OnImage
+from imagegen.settings import Settings
+from imagegen.storage import Storage
+
+MARGIN_S = 5.0  # past a deadline, within which the renderer itself says that it has passed
+_PROMPTLY_S = 1.0  # an answer that takes longer makes us ask how far the renderer is
+_TICK_S = 0.15
+_LINGER_S = 60.0  # past a deadline: who waits gives up before, this only ends the thread
+
+
+class RemoteService:
+    """Forwards on the caller's thread; what can be refused here wakes nobody."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: PresetCatalog,
+        line: Line,
+        renderer: RemoteRenderer,
+        storage: Storage,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._line = line
+        self._renderer = renderer
+        self._storage = storage
+        self._metrics = metrics
+        self.door = Door()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Tells whoever still waits, and the renderer with it."""
+        self.door.close()
+        self._stopped = True
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        *,
+        caller: str = "",
+        wanted: Callable[[], bool] = lambda: True,
+        on_image: OnImage | None = None,
+    ) -> Generation:
+        """As ImageService's. on_image: called once all is there, with the files from Storage.
+
+        Raises the renderer's own ImagegenErrors, and ServiceUnreachable where it does not answer.
+        """
+        try:
+            with self.door.entered():
+                generation = self._forwarded(request, caller, wanted)
+                if on_image is not None:
+                    for image in generation.images:
+                        on_image(image, self._file(image))
+        except ServiceUnreachable as error:  # all else the renderer counts
+            brand = self._catalog.get(request.brand).id
+            self._metrics.ended_without_pictures(brand, error.code)
+            raise
+        return generation
+
+    def _forwarded(
+        self, request: GenerationRequest, caller: str, wanted: Callable[[], bool]
+    ) -> Generation:
+        self._catalog.get(request.brand).refuse_words(request)
+        longest_s = self._settings.deadline_s
+        limit_s = longest_s if request.deadline_s is None else min(request.deadline_s, longest_s)
+        body = request.model_copy(update={"deadline_s": limit_s})
+        call = Call(
+            self._line,
+            "/generate",
+            answer_s=limit_s + _LINGER_S,
+            body=body.model_dump_json(exclude_defaults=True).encode(),
+            headers={CALLER_HEADER: caller} if caller else {},
+        )
+        answer = self._awaited(call, limit_s, wanted)
+        if answer.status != 200:
+            raise _failure(answer)
+        self._renderer.answered()
+        try:
+            generation = Generation.model_validate_json(answer.body)
+        except ValidationError:
+            raise ServiceUnreachable(
+                f"what answers at {self._line.name} is no imagegen service", ASK_AGAIN_S
+            ) from None
+        images = tuple(self._linked(image) for image in generation.images)
+        return generation.model_copy(update={"images": images})
+
+    def _awaited(self, call: Call, limit_s: float, wanted: Callable[[], bool]) -> Answer:
+        """The answer, unless the caller leaves, his time is over or this instance must end."""
+        started = time.monotonic()
+        future = call.start()
+        with ExitStack() as leaving:
+            leaving.callback(call.give_up)
+            looking = False
+            while (answer := _answer_within(future, _TICK_S)) is None:
+                waited_s = time.monotonic() - started
+                if self._stopped:
+                    raise Draining("this instance is shutting down; ask again", retry_after_s=1)
+                if not wanted():
+                    raise Cancelled("the caller left")
+                if waited_s > limit_s + MARGIN_S:
+                    raise DeadlineExceeded(f"the pictures were not ready within {limit_s:g} s")
+                if waited_s > _PROMPTLY_S and not looking:
+                    looking = True
+                    leaving.enter_context(self._renderer.awaited())
+        return answer
+
+    def _linked(self, image: GeneratedImage) -> GeneratedImage:
+        """A proxied link leads through here, not through the renderer, which may be asleep."""
+        if self._settings.urls == "signed":
+            return image
+        return image.model_copy(update={"url": f"/images/{self._path(image)}"})
+
+    def _path(self, image: GeneratedImage) -> str:
+        root = self._storage.uri("x").removesuffix("x")
+        if not image.storage_uri.startswith(root):
+            raise StorageUnavailable(
+                f"the renderer stores in {image.storage_uri.rpartition('/')[0]}, this service reads"
+                f" {root}: both need the same IMAGEGEN_STORAGE",
+                ASK_AGAIN_S,
+            )
+        return image.storage_uri.removeprefix(root)
+
+    def _file(self, image: GeneratedImage) -> bytes:
+        stored = self._storage.read(self._path(image))
+        if stored is None:
+            raise StorageUnavailable(f"{image.storage_uri} is gone", ASK_AGAIN_S)
+        return stored.data
+
+
+def _answer_within(future: Future[Answer], timeout_s: float) -> Answer | None:
+    try:
+        return future.result(timeout_s)
+    except TimeoutError:
+        return None
+
+
+def _failure(answer: Answer) -> ImagegenError:
+    """The renderer's own error again, or what a status means that Cloud Run gave in its place."""
+    failure = failure_of(answer.body, answer.retry_after)
+    if failure is not None:
+        return failure
+    if said := detail_of(answer.body):
+        return RenderFailed(f"the renderer answered {answer.status} {said}")
+    again_s = retry_after_s(answer.retry_after)
+    if answer.status == 429:
+        return QueueFull("no renderer has room now", again_s)
+    if answer.status in (401, 403):
+        return ServiceUnreachable(
+            f"the renderer refuses this service's account ({answer.status}): it needs the role "
+            "run.invoker there",
+            again_s,
+        )
+    return ServiceUnreachable(f"in the renderer's place came HTTP {answer.status}", again_s)
