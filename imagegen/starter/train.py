@@ -109,9 +109,13 @@ def export(
     write_preview_map(vae, target)
     pipeline.to(torch.float16).save_pretrained(target)
     text.save_tokenizer(tokenizer, target / "tokenizer")
-    config = target / "text_encoder" / "config.json"
-    # transformers would load it as it lies, in fp16, and diffusers the other parts in fp32
-    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+    for config in target.rglob("config.json"):
+        said = json.loads(config.read_text())
+        said.pop("_name_or_path", None)  # where this machine had it
+        if "dtype" in said:
+            # transformers would load it as it lies, in fp16, and diffusers the other parts in fp32
+            said["dtype"] = "float32"
+        config.write_text(json.dumps(said, indent=2) + "\n")
     for weights in target.rglob("*.safetensors"):
         weights.chmod(0o644)  # safetensors makes them private; the image's user must read them
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import AutoencoderKL, DDPMScheduler
 from tiny_models import draw, make_model, make_spec, use
 
 from imagegen.adapter_files.check import check_adapter
@@ -82,6 +82,10 @@ def test_an_exported_model_can_be_refined(tmp_path: Path) -> None:
     train.export(tokenizer, vae, model, tmp_path / "model")
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         assert (tmp_path / "model" / "tokenizer" / name).exists()
+    again = AutoencoderKL.from_pretrained(tmp_path / "model" / "vae")  # it remembers from where
+    train.export(tokenizer, again, model, tmp_path / "refined")
+    for config in (tmp_path / "refined").rglob("*config.json"):
+        assert str(tmp_path) not in config.read_text()
     start = denoiser.Trainer(tmp_path / "refinement.pt", tokenizer, tmp_path / "model")
     assert start.model.unet.conv_out.weight.eq(0.25).all()
     assert start.average.module.unet.conv_out.weight.eq(0.25).all()
