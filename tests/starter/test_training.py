@@ -119,12 +119,12 @@ def test_a_trained_lora_lands_and_changes_the_picture(
 ) -> None:
     seen = []
     written = train_lora(
-        tmp_path / "pop", images, model=model, template="pop style, {prompt}", steps=12, rank=2,
+        tmp_path / "pop", images, model=model, template="pop style, {prompt}", steps=60, rank=2,
         learning_rate=2e-2, progress=lambda step, of, loss: seen.append((step, of, loss)),
     )  # fmt: skip
     assert written == tmp_path / "pop" / "pop.safetensors"
-    assert [step for step, _, _ in seen] == list(range(1, 13))
-    assert seen[-1][2] < seen[0][2], "it learned nothing"
+    assert [step for step, _, _ in seen] == list(range(1, 61))
+    assert seen[-1][2] < 0.9 * seen[9][2], "it learned nothing: means of the last 50, the first 10"
     assert check_adapter(written, model) == []
 
     adapter = use(written)
