@@ -170,8 +170,7 @@ class RenderProcess:
         on_event: OnEvent | None = None,
         previews: bool = False,
     ) -> list[Future[Rendering]]:
-        """One future a spec, or none: raises QueueFull, Quarantined, ModelFailed, Draining, and
-        DeadlineExceeded where the steps alone would take longer.
+        """One future a spec, or none: raises QueueFull, Quarantined, ModelFailed, Draining.
 
         Callers take turns. What is submitted before the model is ready waits for it. `on_event`
         hears of each step and, with `previews`, gets a small look now and then; it is called on the

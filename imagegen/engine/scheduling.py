@@ -174,11 +174,6 @@ class Schedule:
         known_s = new_s if self._row_pixel_s is None else self._row_pixel_s
         self._row_pixel_s = known_s + NEW_SHARE * (new_s - known_s)
 
-    def least_s(self, spec: RenderSpec) -> float:
-        """What its steps alone would take, by what steps took of late; 0 before the first one."""
-        row_pixels = spec.rows * spec.pixels
-        return spec.num_inference_steps * row_pixels * (self._row_pixel_s or 0.0)
-
     def _seconds_until_left(self, pictures: int) -> float:
         """Until so many have been rendered and as many of those who wait have taken their rows."""
         if self._row_pixel_s is None:

@@ -156,16 +156,6 @@ def test_the_time_of_a_step_is_learned_by_rows_and_pixels(make_spec):
     assert refused.value.retry_after_s == pytest.approx(3 * 1.0)
 
 
-def test_what_cannot_be_ready_in_time_is_refused_at_once(orders, make_spec):
-    submit(orders, make_spec())
-    hear(orders, Stepped((), rows=2, pixels=24 * 16, seconds=3.0))  # of three
-    before = len(orders)
-    with pytest.raises(DeadlineExceeded, match="4 steps at 24 × 16 takes about 12 s here"):
-        submit(orders, make_spec(), make_spec(num_inference_steps=4))
-    assert len(orders) == before
-    assert len(submit(orders, make_spec())) == 1
-
-
 def test_expired_orders_are_told_how_long_they_had(orders, make_spec):
     [future] = submit(orders, make_spec())
     assert orders.due() == 10.0
