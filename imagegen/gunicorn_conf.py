@@ -133,12 +133,21 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
     """
 
     _leaves_at: float | None = None  # monotonic; None while nobody has said so
+    _port_closed = False
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection has something to read: by a thread, but not for ever."""
         if not isinstance(conn.sock, BoundedConnection):
             conn.sock = BoundedConnection(conn.sock)
         super().enqueue_req(conn)
+
+    def accept(self, listener: Any) -> None:
+        """gunicorn's, for a port that is open: it may have been closed since the loop last looked.
+
+        Its event then waits behind the closing one, and to accept would end the worker.
+        """
+        if not self._port_closed:
+            super().accept(listener)
 
     def handle(self, conn: TConn) -> Any:
         """On the request's thread. False: the connection is done with."""
@@ -177,6 +186,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             while _somebody_waits(listener):
                 self.accept(listener)
         self.set_accept_enabled(False)
+        self._port_closed = True
         for listener in self.sockets:
             listener.close()
         super().handle_exit(0, None)

@@ -190,7 +190,10 @@ def test_clients_that_say_nothing_do_not_keep_a_server_that_leaves(serve: Serve)
     address = ("127.0.0.1", server.port)
     with socket.create_connection(address) as silent, socket.create_connection(address) as kept:
         kept.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"200 OK" in kept.recv(4_096)
+        said = b""
+        while not said.endswith(b"}\n"):  # the body may come after the head
+            said += kept.recv(4_096)
+        assert b"200 OK" in said
         answered = server.open_request(BODY)  # and never closes
         assert answered.recv(65_536).startswith(b"HTTP/1.1 200 ")
         began = time.monotonic()

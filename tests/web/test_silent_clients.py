@@ -14,7 +14,12 @@ from imagegen import gunicorn_conf
 from imagegen.engine.scheduling import Schedule
 from imagegen.errors import QueueFull
 from imagegen.generation import RenderSpec, RowLimits, Scheduler
-from imagegen.gunicorn_conf import BoundedConnection, QuietLogger, gunicorn_options
+from imagegen.gunicorn_conf import (
+    BoundedConnection,
+    DrainingWorker,
+    QuietLogger,
+    gunicorn_options,
+)
 from imagegen.wsgi import listen
 
 
@@ -103,3 +108,10 @@ def test_a_client_that_closes_is_let_go_at_once() -> None:
         began = time.monotonic()
         BoundedConnection(ours).part(60)
         assert time.monotonic() - began < 30
+
+
+def test_a_port_that_was_closed_takes_nobody_in() -> None:
+    """Its last event may wait behind the closing one: to accept then would end the worker."""
+    worker = object.__new__(DrainingWorker)
+    worker._port_closed = True
+    worker.accept(None)
