@@ -86,7 +86,7 @@ def _share_of_work(without: DiffusersRenderer, bare: Sequence[RenderSpec], lora:
             [of_layer] = (ops for path, ops in spent.items() if path.endswith(f"Model.{layer}"))
             weight = down[0].numel() * up.shape[0]
             added += sum(of_layer.values()) * (down.numel() + up.numel()) / weight
-    return added / counter.get_total_flops()
+    return added / int(counter.get_total_flops())
 
 
 def _specs(renderer: DiffusersRenderer, stage: Stage, guidance_scale: float) -> list[RenderSpec]:
