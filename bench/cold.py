@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from bench.alike import how_alike
 from bench.pairs import Comparison, Goal, Options, Side, in_turn, run_benchmark
-from bench.servers import Server, Start, end, imagegen_start, naive_start, pixels
+from bench.servers import Server, Start, imagegen_start, launched, naive_start, pixels
 from bench.shapes import SD15, TINY_SD
 from bench.stage import Asked, Stage, starter_stage
 from bench.tax import random_stage
@@ -84,19 +84,12 @@ def port(stage: Stage, pairs: int) -> Comparison:
 
 def seconds_until(start: Callable[[str], Start], done: Callable[[Server], None]) -> float:
     """From the start of a server's process until `done` returns."""
-    with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
+    with TemporaryDirectory() as folder:
         how = start(folder)
         began = time.perf_counter()
-        process = how.process(log)
-        try:
+        with launched(how):
             done(Server(how.port))
             return time.perf_counter() - began
-        except BaseException:
-            log.seek(0)
-            print(log.read()[-3_000:], file=sys.stderr)
-            raise
-        finally:
-            end(process)
 
 
 def _nothing() -> None:

@@ -153,18 +153,25 @@ def imagegen_server(stage: Stage) -> Iterator[Server]:
 
 @contextmanager
 def _running(start: Start) -> Iterator[Server]:
+    with launched(start) as process:
+        server = Server(start.port)
+        _wait(server, process, start.ready)
+        yield server
+
+
+@contextmanager
+def launched(start: Start) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, ended afterwards; whatever goes wrong meanwhile, its log is shown."""
     with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         process = start.process(log)
         try:
-            server = Server(start.port)
-            _wait(server, process, start.ready)
-            yield server
+            yield process
         except BaseException:
             log.seek(0)
             print(log.read()[-3_000:], file=sys.stderr)
             raise
         finally:
-            end(process)
+            _end(process)
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
@@ -177,7 +184,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], path: str) -> None:
         time.sleep(0.1)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(END_S)
