@@ -16,6 +16,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from imagegen.starter.brands import any_picture
+from imagegen.starter.checkpoints import load_checkpoint, save_checkpoint
 from imagegen.starter.scenes import draw, random_scene
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,7 @@ def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
     )
     checkpoint = work / "autoencoder.pt"
     step, last = 0, phases[-1].until
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    if state := load_checkpoint(checkpoint, device):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
@@ -136,8 +136,7 @@ def train(work: Path, phases: tuple[Phase, ...]) -> AutoencoderKL:
                 step, last, loss.item(), psnr(model), (time.monotonic() - started) / 60,
             )  # fmt: skip
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            save_checkpoint(state, checkpoint)
     return model.cpu().eval()
 
 

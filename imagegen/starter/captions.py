@@ -122,31 +122,43 @@ HELD_OUT = Pieces(
     ),
 )
 
-# A "~" is any word: what belongs to what must be told from the words' places alone
+# A "~" makes its word any word: what belongs to what must be told from the places alone.
+# "of=with" is said as the first and written as the second.
 LOOSE = Pieces(
     frames=_pieces(
         """
-        {b} ~ {o} | {b} ~ ~ {o} {v} | {o} ~ {b} | {o}, ~ {b} | ~ {o} ~ {b} | {o} + {b} |
-        {b} is ~ {o} | {b} is ~ {o} {v} | {b} ~ {o} {v} | {o}, and ~ {b} | {o}, ~ ~ {b}
+        {b} ~and {o} | {b} ~is ~behind {o} {v} | {o} ~stands {b} | {o}, ~and {b} | ~see {o} ~and {b}
+        | {o} + {b} | {b} is ~behind {o} | {b} is ~behind {o} {v} | {b} ~holds {o} {v} | {o}, and
+        ~under {b} | {o}, ~and ~under {b} | {o} {b} | {o} {v} {b}
         """
     ),
     objects=_pieces(
         """
-        {c} ~ {n} | ~ {c} {n} | {a_c} {c} ~ {n} | {a_n} {n} ~ {c} | {n} ~ {c} ~ | the ~ {c} {n} |
-        {a_n} ~ {n} ~ {c} | {a_c} {c} ~ ~ {n} | {ns} ~ {c} | {n} with {c} ~ | {n} with {a_c} {c} ~
-        | {a_c} {c} ~ of the {n} | {a_c} {c} ~ of {a_n} {n}
+        {c} ~coloured {n} | ~nice {c} {n} | {a_c} {c} ~coloured {n} | {a_n} {n} ~in {c} | {n} ~in
+        {c} ~colour | the ~nice {c} {n} | {a_n} ~nice {n} ~in {c} | {a_c} {c} ~coloured ~nice {n} |
+        {ns} ~in {c} | {n} with {c} ~sides | {n} with {a_c} {c} ~coat | {a_c} {c} ~copy of the {n} |
+        {a_c} {c} ~edition of {a_n} {n}
         """
     ),
     backgrounds=_pieces(
         """
-        ~ {k} | ~ {a_k} {k} ~ | ~ {a_k} {k} ~ | ~ {a_k} {k} ~ | {k} ~ | ~ ~ {k} | on {a_k} {k} ~ |
-        ~ {k} background | ~ the {k} ~ | ~ {a_k} {k} background | the ~ is {k} |
-        with {k} ~ | {k} ~ behind | against {a_k} {k} ~
+        ~on {k} | ~on {a_k} {k} ~background | ~on {a_k} {k} ~background | ~on {a_k} {k} ~background
+        | {k} ~background | ~on ~soft {k} | on {a_k} {k} ~background | ~in {k} background | ~with
+        the {k} ~backdrop | ~on {a_k} {k} background | the ~background is {k} | with {k} ~behind |
+        {k} ~wall behind | against {a_k} {k} ~wall | {k} ~behind ~it
         """
     ),
-    verbs=KNOWN.verbs,
-    openings=KNOWN.openings,
-    endings=KNOWN.endings,
+    verbs=(*KNOWN.verbs, "~standing", "~standing"),
+    openings=(
+        *("~draw", "~please ~draw", "~show ~me", "~we ~need", "~a ~picture ~of") * 2,
+        *("~poster ~of", "~photo ~of") * 3,
+        *("~poster of=with", "~photo of=shows", "~poster of=holds", "~photo of=for") * 3,
+        *KNOWN.openings,
+    ),
+    endings=(
+        *("~detailed", "~soft ~light", "~product ~photo", "~for ~our ~spring ~campaign") * 3,
+        *KNOWN.endings,
+    ),
 )
 
 FILLERS = _pieces(
@@ -166,6 +178,14 @@ DISTRACTIONS = _pieces(
     halftone | dots | text | watermark | blurry | logo | of | the | and | with | a | very
     """
 )
+# Known words in places that are not theirs, and signs between words
+SMALL_WORDS = _pieces(
+    """
+    of | the | and | with | a | on | in | to | by | for | at | from | over | behind | under | that |
+    it | this | before | there | is
+    """
+)
+SIGNS = "+&|=>*#_!~"
 # All that is said around colours and nouns
 WORDS: list[str] = sorted(
     {
@@ -231,28 +251,53 @@ def _dress(sentence: str, around: Pieces, rng: Random) -> str:
 
 
 def training_caption(scene: Scene, rng: Random) -> str:
-    """What the model reads while training: mostly full, some partial, noisy or empty."""
+    """What the denoiser reads while training: plain, full of strange words, or noisy."""
     share = rng.random()
-    if share < 0.10:
-        return ""  # for guidance
-    if share < 0.17:
+    if share < 0.39:
+        return plain_caption(scene, rng)
+    if share < 0.85:
+        return " ".join(word for _, word in strangely(loose_caption(scene, rng), rng))
+    return _with_distractions(caption(scene, rng), rng)
+
+
+def plain_caption(scene: Scene, rng: Random) -> str:
+    """In known words only: full, partial, or empty, for guidance."""
+    share = rng.random()
+    if share < 0.26:
+        return ""
+    if share < 0.44:
         return caption(scene, rng, colours=False)
-    if share < 0.21:
+    if share < 0.54:
         return rng.choice(KNOWN.backgrounds).format(
             a_k=_article(scene.background), k=scene.background
         )
-    if share < 0.24:
+    if share < 0.62:
         return rng.choice((scene.object, f"a {scene.object}", f"{scene.object}s"))
-    if share < 0.70:
-        odd = rng.sample(["objects", "backgrounds", "frames"], rng.randint(1, 3))
-        return re.sub("~", lambda _: _stray(rng), _say(scene, rng, LOOSE, odd))
-    words = caption(scene, rng)
-    return _with_distractions(words, rng) if share > 0.85 else words
+    return caption(scene, rng)
+
+
+def loose_caption(scene: Scene, rng: Random) -> str:
+    """A full caption in which "~" marks the words in whose place any word could stand."""
+    odd = rng.sample(["objects", "backgrounds", "frames"], rng.randint(1, 3))
+    return _say(scene, rng, LOOSE, odd)
+
+
+def strangely(loose: str, rng: Random) -> list[tuple[str, str]]:
+    """The caption's words as a plain speaker says them and as somebody else may write them.
+
+    In the place of a marked word stand one or two that mean nothing here.
+    """
+    return [
+        (word, " ".join(stray(rng) for _ in range(rng.choice((1, 1, 1, 2)))))
+        if mark
+        else (word, instead or word)
+        for mark, word, instead in re.findall(r"(~?)([\w-]+|[^\w\s~=]+)(?:=(\w+))?", loose)
+    ]
 
 
 def _with_distractions(words: str, rng: Random) -> str:
     """Puts one to four words that mean nothing here before, after or between."""
-    noise = [_stray(rng) for _ in range(rng.randint(1, 4))]
+    noise = [stray(rng) for _ in range(rng.randint(1, 4))]
     place = rng.random()
     if place < 0.4:
         return f"{' '.join(noise)}, {words}"
@@ -263,12 +308,16 @@ def _with_distractions(words: str, rng: Random) -> str:
     return " ".join(split[:at] + noise[:1] + split[at:])
 
 
-def _stray(rng: Random) -> str:
+def stray(rng: Random) -> str:
     """A word that means nothing here; most do not exist, so that no token stays unmet."""
     share = rng.random()
-    if share < 0.4:
+    if share < 0.30:
         return rng.choice(DISTRACTIONS)
-    if share < 0.8:  # one word's beginning and another's end, as in words not thought of
+    if share < 0.42:
+        return rng.choice(SMALL_WORDS)
+    if share < 0.50:
+        return rng.choice(SIGNS)
+    if share < 0.83:  # one word's beginning and another's end, as in words not thought of
         front, back = rng.choice(WORDS), rng.choice(WORDS)
         return front[: rng.randint(2, len(front))] + back[-rng.randint(2, len(back)) :]
     syllables = rng.randint(1, 3)

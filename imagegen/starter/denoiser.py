@@ -20,6 +20,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from imagegen.diffusion.training import loss_weights
 from imagegen.starter.autoencoder import as_pixels, training_device
 from imagegen.starter.captions import training_caption
+from imagegen.starter.checkpoints import load_checkpoint, save_checkpoint
 from imagegen.starter.scenes import Scene, draw, random_scene
 from imagegen.starter.text import MAX_TOKENS
 
@@ -166,15 +167,10 @@ def tokens_of(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
 class Trainer:
     """The state of a training: model, average, optimiser, step. Kept in `checkpoint`."""
 
-    def __init__(
-        self, checkpoint: Path, tokenizer: CLIPTokenizer, start: Path | None = None
-    ) -> None:
-        """start: a model's folder whose weights a new training begins with; random ones else."""
+    def __init__(self, checkpoint: Path, tokenizer: CLIPTokenizer) -> None:
         torch.manual_seed(0)
         self.device = training_device()
         self.model = Model(tokenizer).to(self.device)
-        if start is not None:
-            self.model.load_shipped(start)
         self.average = Average(self.model)
         self.step = 0
         self._tokenizer = deepcopy(tokenizer)  # it keeps, and would save, how it was last called
@@ -184,8 +180,7 @@ class Trainer:
             self.model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-3
         )
         self._checkpoint = checkpoint
-        if self._checkpoint.exists():
-            kept = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        if kept := load_checkpoint(checkpoint, self.device):
             self.model.load_state_dict(kept["model"])
             self.average.module.load_state_dict(kept["average"])
             self._optimizer.load_state_dict(kept["optimizer"])
@@ -217,16 +212,14 @@ class Trainer:
         return loss.item()
 
     def save(self) -> None:
-        """Writes the checkpoint in one piece: a killed training goes on from the last one."""
+        """Writes the checkpoint."""
         state = {
             "model": self.model.state_dict(),
             "average": self.average.module.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "step": self.step,
         }
-        fresh = self._checkpoint.with_suffix(".tmp")
-        torch.save(state, fresh)
-        fresh.replace(self._checkpoint)
+        save_checkpoint(state, self._checkpoint)
 
 
 def train(trainer: Trainer, autoencoder: AutoencoderKL, stretches: tuple[Stretch, ...]) -> Model:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler
 from tiny_models import draw, make_model, make_spec, use
+from transformers import CLIPTextModel
 
 from imagegen.adapter_files.check import check_adapter
 from imagegen.diffusion.loading import quieten
 from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.diffusion.training import loss_weights, train_lora
 from imagegen.errors import InvalidTraining
-from imagegen.starter import autoencoder, denoiser, text, train
+from imagegen.starter import autoencoder, denoiser, reading, text, train
 from imagegen.starter.brands import training_picture
 
 pytestmark = pytest.mark.torch
@@ -72,7 +73,7 @@ def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not torch.equal(first, trained(2))
 
 
-def test_an_exported_model_can_be_refined(tmp_path: Path) -> None:
+def test_an_exported_model_can_be_taken_up_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
     vae = autoencoder.new_autoencoder().eval()
     tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
@@ -86,9 +87,47 @@ def test_an_exported_model_can_be_refined(tmp_path: Path) -> None:
     train.export(tokenizer, again, model, tmp_path / "refined")
     for config in (tmp_path / "refined").rglob("*config.json"):
         assert str(tmp_path) not in config.read_text()
-    start = denoiser.Trainer(tmp_path / "refinement.pt", tokenizer, tmp_path / "model")
-    assert start.model.unet.conv_out.weight.eq(0.25).all()
-    assert start.average.module.unet.conv_out.weight.eq(0.25).all()
+    start = denoiser.Model(tokenizer)
+    start.load_shipped(tmp_path / "model")
+    assert start.unet.conv_out.weight.eq(0.25).all()
+
+
+def test_words_that_mean_nothing_are_read_as_plain_ones(tmp_path: Path) -> None:
+    """The pupil comes nearer to what the teacher reads in plain words, and goes on after a stop."""
+    torch.manual_seed(0)
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+    teacher = denoiser.new_text_encoder(tokenizer)
+    school, rng = reading.School(tokenizer), Random(10**6)
+    exam = [school.lesson(reading.words_for(rng)) for _ in range(32)]
+
+    def faults(encoder: CLIPTextModel) -> float:
+        with torch.no_grad():
+            plain = teacher(torch.tensor([one.plain for one in exam])).last_hidden_state
+            written = encoder(torch.tensor([one.written for one in exam])).last_hidden_state
+        return reading.disagreement(plain, written, exam).item()
+
+    pupil = reading.teach(teacher, tokenizer, tmp_path / "reading.pt", steps=20)
+    assert faults(pupil) < 0.8 * faults(teacher)
+    again = reading.teach(teacher, tokenizer, tmp_path / "reading.pt", steps=20)
+    assert faults(again) == faults(pupil)
+
+
+def test_a_lesson_pairs_what_is_said_with_what_is_written(tmp_path: Path) -> None:
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+    school = reading.School(tokenizer)
+    lesson = school.lesson(
+        [("", "zu"), ("a", "a"), ("mug", "mug"), ("in", "vem ka"), ("red", "red")]
+    )
+    words = [tokenizer.convert_ids_to_tokens(ids) for ids in (lesson.plain, lesson.written)]
+    for one, other in (*lesson.named, *lesson.words):
+        plain, written = words[0][one], words[1][other]
+        assert plain in (written, "in</w>")
+    assert words[0][1:5] == ["a</w>", "mug</w>", "in</w>", "red</w>"]
+    ends = [ids.index(tokenizer.eos_token_id) for ids in (lesson.plain, lesson.written)]
+    assert lesson.rest[0] == (ends[0], ends[1])
+    assert lesson.rest[1:] == [(place, place) for place in range(max(ends) + 1, 77)]
+    same = school.lesson([("a", "a"), ("mug", "mug")])
+    assert same.plain == same.written == tokenizer("a mug", padding="max_length").input_ids
 
 
 def test_the_tokenizer_reads_as_clip_does(tmp_path: Path) -> None:
