@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagegen.door import Door
-from imagegen.engine.process import RenderProcess
-from imagegen.errors import InvalidSettings, StorageUnavailable
+from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
+from imagegen.errors import ImagegenError, InvalidSettings, StorageUnavailable
 from imagegen.front.line import Line
 from imagegen.front.renderer import RemoteRenderer
 from imagegen.front.service import RemoteService
@@ -20,7 +22,8 @@ from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.renderers import local_model_folder, renderer_maker
 from imagegen.service import ImageService
-from imagegen.settings import Settings
+from imagegen.settings import Settings, revision
+from imagegen.start_times import StartTimes
 from imagegen.storage import Storage, open_storage
 
 if TYPE_CHECKING:
@@ -42,13 +45,26 @@ class Application:
     metrics: Metrics
     live_brands: LiveBrands | None = None  # where they are in a bucket
 
-    def start(self) -> None:
-        """Returns at once; the model loads in a process of its own."""
-        self.engine.start()
+    def start(self, container_s: float | None = None) -> None:
+        """Returns at once; the model loads in a process of its own.
+
+        container_s: how long this instance has lived. Where it is said, the start is compared with
+        earlier ones.
+        """
+        self.engine.start(container_s)
+        if container_s is not None:
+            threading.Thread(target=self._learn_from_start, name="start-times", daemon=True).start()
         if self.live_brands is not None:
             self.live_brands.start(
                 lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
             )
+
+    def _learn_from_start(self) -> None:
+        times = StartTimes(self.storage, self.settings, revision())
+        self.engine.expect(times.usual())
+        with suppress(ImagegenError):  # it never became ready: nothing to learn
+            self.engine.wait_ready(LOAD_TIMEOUT_S)
+            times.keep(self.engine.status().start_s)
 
     def warm(self) -> None:
         """Nothing: the model loads from the start on."""
@@ -95,7 +111,7 @@ class Front:
     service: RemoteService
     metrics: Metrics
 
-    def start(self) -> None:
+    def start(self, container_s: float | None = None) -> None:
         """Nothing: the renderer sleeps until somebody needs it."""
 
     def warm(self) -> None:
@@ -199,6 +215,10 @@ def _check_reading(settings: Settings) -> None:
 def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:
     metrics.watch("queued_pictures", "Pictures that wait.", lambda: engine.status().queued)
     metrics.watch("running_pictures", "Pictures being rendered.", lambda: engine.status().running)
+    metrics.watch_each(
+        "start_seconds", "What the phases of the last start took.", "phase",
+        lambda: engine.status().start_s,
+    )  # fmt: skip
     metrics.watch("ready", "1 when a picture could be rendered now.", lambda: engine.status().ready)
     metrics.watch_total(
         "render_process_deaths", "Render processes that ended unasked.",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from imagegen.errors import Draining
 
+_MARGIN = 1.25
 _REMEMBERED = 20  # of the last ways out
 
 
@@ -35,8 +36,11 @@ class Door:
 
     @property
     def keep_s(self) -> float:
-        """The longest that one of the last pictures took from the renderer to the store."""
-        return max(self._keep_s)
+        """What a picture may take from the renderer to the store: no longer than the last ones.
+
+        And a quarter more: the next upload may be the slowest.
+        """
+        return max(self._keep_s) * _MARGIN
 
     def close(self, answers_by: float | None = None) -> None:
         """From now on every new request is refused; those inside go on.

@@ -18,6 +18,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from imagegen.engine.scheduling import FULL
 from imagegen.generation import RowLimits
+from imagegen.last_call import last_call
 
 # Every picture that waits or is in flight may have a request of its own, which keeps a thread
 MOST_IN_FLIGHT = FULL * RowLimits.MOST
@@ -34,6 +35,7 @@ ANSWERS_S = 8.6
 LEFT_S = 8.8
 KILL_S = 9
 _LOOK_S = 0.1  # how often a worker that leaves looks whether somebody has overstayed
+_ARRIVING_S = 0.05  # for the last ones to get through, who had begun to
 _PIECES_DISCARDED = 16  # of 4 KiB, of what a client says after his request
 LINGER_S = 2.0  # for a client to close his end, so that he has surely read what was sent
 
@@ -176,6 +178,9 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         try:
             self.app.application.drain(pictures_s, answers_s)
         finally:
+            for listener in self.sockets:
+                last_call(listener)
+            time.sleep(_ARRIVING_S)
             self.method_queue.defer(self._close_port)
 
     def _close_port(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -14,7 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from imagegen.generation import Generation
@@ -60,6 +60,12 @@ class Metrics:
         gauge = Gauge(f"imagegen_{name}", meaning, registry=self._registry)
         gauge.set_function(read)
 
+    def watch_each(
+        self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Adds the gauge `imagegen_{name}`, one for each value of `label` that `read` says."""
+        self._registry.register(_Each(f"imagegen_{name}", meaning, label, read))
+
     def watch_total(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Adds the counter `imagegen_{name}_total`; what `read` says never falls."""
         self._registry.register(_Total(f"imagegen_{name}", meaning, read))
@@ -92,6 +98,25 @@ class Metrics:
                 return OTHER_CAMPAIGN
             self._campaigns.add(campaign)
             return campaign
+
+
+class _Each(Collector):
+    """Figures that somebody else keeps, as many as there are just now."""
+
+    def __init__(
+        self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name, self._meaning, self._label, self._read = name, meaning, label, read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=[self._label])
+        for value, figure in self._read().items():
+            family.add_metric([value], figure)
+        yield family
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Asked at registration, when there may be nothing to read yet."""
+        yield GaugeMetricFamily(self._name, self._meaning, labels=[self._label])
 
 
 class _Total(Collector):

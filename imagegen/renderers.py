@@ -72,6 +72,11 @@ def _fake() -> Renderer[Any]:
 def _diffusers(
     model: str, brands: Sequence[tuple[AdapterUse, ...]], device: str, dtype: str, name: str
 ) -> Renderer[Any]:
-    from imagegen.diffusion.renderer import DiffusersRenderer
+    from imagegen.diffusion.driver import cuda_of_the_driver
+    from imagegen.diffusion.loading import ModelFiles
 
-    return DiffusersRenderer(model, brands, device, dtype, name=name)
+    on_gpu = device != "cpu" and cuda_of_the_driver() is not None
+    files = ModelFiles(model, half=dtype == "float16" or (dtype == "auto" and on_gpu))
+    from imagegen.diffusion.renderer import DiffusersRenderer  # and with it torch: seconds
+
+    return DiffusersRenderer(model, brands, device, dtype, name=name, files=files)

@@ -125,6 +125,11 @@ class Settings(BaseModel):
             raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
 
 
+def revision(environ: Mapping[str, str] | None = None) -> str:
+    """Which deployment this is, as Cloud Run says; "" elsewhere."""
+    return (os.environ if environ is None else environ).get("K_REVISION", "")
+
+
 @dataclass(frozen=True)
 class JobTask:
     """Which task of a Cloud Run job this process is; Cloud Run says so, nobody else."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import struct
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
@@ -29,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or Ctrl-C. Returns the exit code: 2 for an operator's mistake."""
+    born = time.monotonic() - process_age_s()
     style = LogStyle(settings.log_format, settings.known_project)
     configure_logs(style)
     try:
@@ -38,10 +42,20 @@ def serve(settings: Settings) -> int:
         _log.critical("cannot start: %s", error)
         return 2
     try:
-        Arbiter(_Server(application, listener)).run()
+        Arbiter(_Server(application, listener, born)).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
+
+
+def process_age_s() -> float:
+    """How long this process has lived: Python's own start is part of the wait."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        up_s = float(Path("/proc/uptime").read_text().split()[0])
+        return max(0.0, up_s - int(fields[19]) / os.sysconf("SC_CLK_TCK"))  # field 22, starttime
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def listen(host: str, port: int, stalled_s: int = STALLED_S) -> socket.socket:
@@ -76,8 +90,11 @@ def url_of(listener: socket.socket) -> str:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn with our options. Until the fork all is plain data; threads start in the worker."""
 
-    def __init__(self, application: Application | Front, listener: socket.socket) -> None:
-        self.application = application
+    def __init__(
+        self, application: Application | Front, listener: socket.socket, born: float
+    ) -> None:
+        """born: when the first process began, monotonic."""
+        self.application, self._born = application, born
         self._max_queue = application.settings.max_queue
         self._url = url_of(listener)
         self._listener_fd = listener.detach()
@@ -89,7 +106,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.cfg.set("post_worker_init", self._announce)
 
     def load(self) -> WSGIApplication:
-        self.application.start()  # before flask is imported: a model's load is the longer way
+        # before flask is imported: a model's load is the longer way
+        self.application.start(time.monotonic() - self._born)
         from imagegen.web.app import create_app
 
         return create_app(self.application)

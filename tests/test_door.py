@@ -31,7 +31,7 @@ def test_the_way_out_is_what_the_slowest_of_the_last_ones_took() -> None:
     door = Door(keep_s=5.0)
     with door.keeping():
         pass
-    assert door.keep_s == 5.0
+    assert door.keep_s == 6.25, "a quarter more: the next one may be slower"
     for _ in range(20):
         with door.keeping():
             pass
@@ -44,6 +44,6 @@ def test_what_would_not_be_stored_in_time_does_not_begin() -> None:
     with door.keeping():
         pass
     door.close()  # said once more, without a time
-    door.close(time.monotonic() + 4)
+    door.close(time.monotonic() + 6)
     with pytest.raises(Draining), door.keeping():
         pytest.fail("the store takes longer")

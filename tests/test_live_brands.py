@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_bucket import FakeBucket, running_bucket_server
+from PIL import Image
 from safetensors.numpy import save_file
 from sample_brands import write_brands
 
@@ -168,6 +171,43 @@ def test_a_new_lora_renews_the_renderer_of_a_running_service(
     assert not catalog.refused
     after = service.generate(GenerationRequest(brand="aurora", prompt="x"))
     assert after.preset_version == catalog.get("aurora").version
+
+
+@pytest.mark.torch
+def test_a_new_lora_reaches_a_real_model(
+    server: FakeBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    """The starter under another LoRA: the brand's pictures change, the others' do not."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+    monkeypatch.setattr(live_brands, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(live_brands, "POLL_S", 0.1)
+    shipped, folder = repository / "brand_presets", tmp_path / "brands"
+    for brand in ("aurora", "pop"):
+        shutil.copytree(shipped / brand, folder / brand)
+    bucket = BucketFolder(f"gs://{server.new()}/presets")
+    Push(folder).run(bucket, lambda *_: None)
+    application = build(Settings(presets=bucket.url, storage=f"file:{tmp_path}/output"))
+    catalog, service = application.catalog, application.service
+
+    def drawn(brand: str) -> bytes:
+        seen: list[bytes] = []
+        asked = GenerationRequest(brand=brand, prompt="a mug", seed=0, num_inference_steps=2)
+        service.generate(asked, on_image=lambda _, data: seen.append(data))
+        return Image.open(io.BytesIO(seen[0])).tobytes()
+
+    application.start()
+    try:
+        before, old = (drawn("aurora"), drawn("pop")), catalog.get("aurora").version
+        shutil.copy(
+            shipped / "botanic" / "botanic.safetensors", folder / "aurora" / "aurora.safetensors"
+        )
+        Push(folder).run(bucket, lambda *_: None)
+        wait_for(lambda: catalog.get("aurora").version != old)
+        after = drawn("aurora"), drawn("pop")
+    finally:
+        application.stop()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 def test_a_version_that_is_no_folder_of_brands_is_refused_whole(brands: Published) -> None:

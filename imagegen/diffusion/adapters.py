@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,9 @@ class AdapterBank:
             for path, module in model.named_modules()
         }
         uses = {use.sha256: use for brand in brands for use in brand}
-        self._parsed = {sha256: parse_adapter(use, modules) for sha256, use in uses.items()}
+        with ThreadPoolExecutor(thread_name_prefix="adapters") as pool:  # reading and hashing
+            parsed = pool.map(lambda use: parse_adapter(use, modules), uses.values())
+            self._parsed = dict(zip(uses, parsed, strict=True))
         weight = next(components["unet"].parameters())
         self._rows = SelectedRows(weight)
         self._layers = self._adapt(modules, brands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -53,6 +54,47 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return values
     return values.pin_memory().to(device, non_blocking=True)
+
+
+class WeightsToDevice:
+    """Carries a model's weights to the device while the CPU reads and casts the next ones.
+
+    A GPU copies without the CPU only from pinned memory, and to pin all of it would take longer
+    than the copies: pieces go through two pinned buffers, on a stream of their own.
+    """
+
+    _PIECE_BYTES = 1 << 26
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)
+            self._buffers = deque(
+                (torch.empty(self._PIECE_BYTES, dtype=torch.uint8).pin_memory(), torch.cuda.Event())
+                for _ in range(2)
+            )
+
+    def carry(self, weights: Tensor) -> Tensor:
+        """The same on the device; to be used after `arrived` only."""
+        if self._device.type == "cpu":
+            return weights
+        source = weights.contiguous().reshape(-1).view(torch.uint8)
+        with torch.cuda.stream(self._stream):
+            target = torch.empty_like(source, device=self._device)
+            for piece, room in zip(
+                source.split(self._PIECE_BYTES), target.split(self._PIECE_BYTES), strict=True
+            ):
+                buffer, copied = self._buffers.popleft()
+                copied.synchronize()  # what it held before has left
+                room.copy_(buffer[: len(piece)].copy_(piece), non_blocking=True)
+                copied.record(self._stream)
+                self._buffers.append((buffer, copied))
+        return target.view(weights.dtype).view(weights.shape)
+
+    def arrived(self) -> None:
+        """Whatever the device is told from now on finds the weights in their places."""
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
 
 def free_bytes(device: torch.device) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _OPENED = re.compile(
     r"(?:diffusion_pytorch_model|model)(\.fp16)?(?:-\d{5}-of-\d{5})?(\.fp16)?\.safetensors"
 )
 _CHUNK_BYTES = 1 << 22
+CACHE = Path("~/.cache/imagegen/models")
 
 
 def quieten() -> None:
@@ -129,27 +131,51 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-class WeightsDigest:
-    """The SHA-256 of a model's weights, computed while the libraries are being imported.
+class ModelFiles:
+    """A model's files, fetched and read by threads while others import their libraries.
 
-    Reading the files early also brings them into the page cache before the weights are loaded.
+    Reading them early brings them into the page cache before the weights are loaded.
     """
 
-    def __init__(self, folder: Path) -> None:
-        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="digest")
-        self._files: list[tuple[str, Future[str]]] = [
-            (path.relative_to(folder).as_posix(), pool.submit(_file_digest, path))
-            for part in _PARTS
-            for path in weights_of(folder / part)
-        ]
+    def __init__(self, model: str, cache: Path = CACHE, *, half: bool = False) -> None:
+        """Begins at once. model, half: as `fetch_model` has them."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+        self._read = pool.submit(_ReadFiles, model, cache.expanduser(), half)
         pool.shutdown(wait=False)
 
-    def result(self) -> str:
-        """Waits for it: hex, over each file's name and content."""
+    def folder(self) -> Path:
+        """Waits until all files are there. Raises InvalidModel saying what was tried."""
+        return self._read.result().folder
+
+    def sha256(self) -> str:
+        """Waits until all weights are read: hex, over each file's name and content."""
+        return self._read.result().sha256()
+
+
+class _ReadFiles:
+    """The files once they are there."""
+
+    def __init__(self, model: str, cache: Path, half: bool) -> None:
+        self.folder = fetch_model(model, cache, half=half)
+        paths = [path for part in _PARTS for path in weights_of(self.folder / part)]
+        for path in paths:
+            _read_ahead(path)
+        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="digest")
+        self._digests = [(path, pool.submit(_file_digest, path)) for path in paths]
+        pool.shutdown(wait=False)
+
+    def sha256(self) -> str:
         whole = hashlib.sha256()
-        for name, digest in self._files:
+        for path, digest in self._digests:
+            name = path.relative_to(self.folder).as_posix()
             whole.update(f"{name}\0{digest.result()}\n".encode())
         return whole.hexdigest()
+
+
+def _read_ahead(path: Path) -> None:
+    """Tells the kernel to read the file, many pieces at a time, before anybody needs it."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _file_digest(path: Path) -> str:

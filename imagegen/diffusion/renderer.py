@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send, wait_for
 from imagegen.diffusion.lean import lean_imports
-from imagegen.diffusion.loading import WeightsDigest, fetch_model, quieten
+from imagegen.diffusion.loading import ModelFiles, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
 from imagegen.diffusion.row_limits import Probe
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
     from imagegen.diffusion.families.family import Conditioning, Family
     from imagegen.diffusion.schedulers import StepRule
-
-CACHE = Path("~/.cache/imagegen/models")
 
 
 @dataclass
@@ -64,16 +61,18 @@ class DiffusersRenderer:
         dtype: str = "auto",
         *,
         name: str | None = None,
+        files: ModelFiles | None = None,
         adapter_slots: int = RowLimits.MOST,
     ) -> None:
         """Remembers; `load` does the work.
 
-        model: a folder, a Hub id or `gs://…`; name: what to call it in records, `model` by default.
+        model: a folder, a Hub id or `gs://…`; name: what to call it in records, `model` by default;
+        files: the model's, where somebody has begun to fetch them before this module was imported.
         presets_adapters: each brand's LoRA, or the tuple of them where a brand has several.
         adapter_slots: how many brands may be resident on the device at a time, memory allowing; by
         default all that can meet in one step.
         """
-        self._model, self._name = model, name or model
+        self._model, self._name, self._files = model, name or model, files
         self._brands = [
             said if isinstance(said, tuple) else (said,) for said in presets_adapters if said
         ]
@@ -86,12 +85,10 @@ class DiffusersRenderer:
 
     def load(self, phase: Phase) -> ModelInfo:
         """Raises InvalidModel, InvalidAdapter or InvalidSettings, each saying what to mend."""
+        phase("import")
         self._device = device = choose_device(self._device_name)
         dtype = choose_dtype(self._dtype_name, device)
-        phase("files")
-        folder = fetch_model(self._model, CACHE.expanduser(), half=dtype is torch.float16)
-        digest = WeightsDigest(folder)
-        phase("libraries")
+        files = self._files or ModelFiles(self._model, half=dtype is torch.float16)
         with lean_imports():
             quieten()
             from imagegen.diffusion.adapters import AdapterBank
@@ -99,18 +96,20 @@ class DiffusersRenderer:
             import_module("imagegen.diffusion.families.family")  # and with it diffusers
             from imagegen.diffusion.families import load_family
 
-        phase("weights")
+        phase("fetch")
+        folder = files.folder()
+        phase("load")
         with torch.inference_mode():
             self._family = model = load_family(folder, device, dtype)
             phase("adapters")
             slots = min(self._adapter_slots, max(1, len(self._brands)))
             self._bank = AdapterBank(model.components, self._brands, slots)
             self._prompts = PromptReader(model, self._bank)
-            phase("warm-up")
+            phase("warmup")
             limits = Probe(model, self._bank, self._bank.heaviest).row_limits(device)
         return ModelInfo(
             name=self._name,
-            sha256=digest.result(),
+            sha256=files.sha256(),
             family=model.name,
             native_px=model.native_px,
             min_px=-(-model.native_px // 16) * 8,

@@ -25,6 +25,8 @@ LONGEST_STEP_S = 1.0
 LONGEST_CPU_STEP_S = 8.0  # only one picture alone may take longer: there must be a way for it
 LONGEST_STEP_ALONE_S = 60.0  # half of what the watchdog waits: attention grows faster than pixels
 
+_LONG_CALL_S = 0.5  # what makes the first call of all slower weighs nothing in a longer one
+
 StepSeconds = Callable[[int, int], float]  # of a square's side and rows; infinite: does not fit
 
 
@@ -43,8 +45,17 @@ class Probe:
             limits = cuda_row_limits(native_px, partial(self._cuda_step_s, device))
             torch.cuda.empty_cache()
             return limits
-        self.step(native_px // 2, 1)  # the first call of all is slower
-        return cpu_row_limits(native_px, self.step(native_px, RowLimits.GUIDED_ROWS))
+        return cpu_row_limits(native_px, self._cpu_step_s(native_px))
+
+    def _cpu_step_s(self, native_px: int) -> float:
+        """Of a guided picture at the native size, from a quarter of its pixels.
+
+        A start must not wait for the real size: under a large model that takes a CPU ten seconds.
+        """
+        seconds = self.step(native_px // 2, 1)
+        if seconds < _LONG_CALL_S:
+            seconds = self.step(native_px // 2, 1)
+        return seconds * 4 * RowLimits.GUIDED_ROWS
 
     @torch.inference_mode()
     def step(self, px: int, rows: int) -> float:

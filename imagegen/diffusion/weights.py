@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from imagegen.diffusion.device import WeightsToDevice
 from imagegen.diffusion.families.clip import ClipConfig, ClipTextEncoder
 from imagegen.diffusion.loading import read_json, weights_of
 from imagegen.errors import InvalidModel
@@ -29,8 +30,8 @@ _OLD_NAMES = {
 }
 
 
-def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A model of diffusers' class `cls` on the CPU. Raises InvalidModel naming the folder."""
+def load_model(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """A model of diffusers' class `cls` on its device. Raises InvalidModel naming the folder."""
     config = {**read_json(folder / "config.json")}
     try:
         with torch.device("meta"):
@@ -40,16 +41,18 @@ def load_model(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     tensors = _read(folder)
     for name in [name for name in tensors if any(old in name for old in _OLD_NAMES)]:
         tensors[_renamed(name)] = tensors.pop(name)
-    return _filled(model, tensors, folder, dtype)
+    return _filled(model, tensors, folder, device, dtype)
 
 
-def load_text_encoder(folder: Path, dtype: torch.dtype, *, projects: bool) -> ClipTextEncoder:
-    """CLIP's text encoder on the CPU. Raises InvalidModel naming the folder."""
+def load_text_encoder(
+    folder: Path, device: torch.device, dtype: torch.dtype, *, projects: bool
+) -> ClipTextEncoder:
+    """CLIP's text encoder on its device. Raises InvalidModel naming the folder."""
     config = ClipConfig.from_json(read_json(folder / "config.json"))
     with torch.device("meta"):
         encoder = ClipTextEncoder(config, projects=projects)
     tensors = {name.removeprefix("text_model."): each for name, each in _read(folder).items()}
-    return _filled(encoder, tensors, folder, dtype)
+    return _filled(encoder, tensors, folder, device, dtype)
 
 
 def _read(folder: Path) -> dict[str, Tensor]:
@@ -71,12 +74,20 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _filled(model: M, tensors: Mapping[str, Tensor], folder: Path, dtype: torch.dtype) -> M:
+def _filled(
+    model: M,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> M:
     """The model with the tensors as its weights; missing ones are not made up."""
     wanted = model.state_dict()
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise InvalidModel(f"{folder} lacks {len(missing)} weights, such as {missing[0]}")
-    given = {name: tensors[name].to(dtype) for name in wanted}
+    to_device = WeightsToDevice(device)
+    given = {name: to_device.carry(tensors[name].to(dtype)) for name in wanted}
+    to_device.arrived()
     try:
         model.load_state_dict(given, assign=True)
     except RuntimeError as error:

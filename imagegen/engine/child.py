@@ -58,7 +58,6 @@ def _serve(connection: Connection[Any, Any], start: Start) -> NoReturn:
 
 def _load(connection: Connection[Any, Any], start: Start) -> tuple[Renderer[Any], RowLimits]:
     try:
-        connection.send(Entered("import"))
         renderer: Renderer[Any] = pickle.loads(start.make_renderer)()  # noqa: S301 - our own parent wrote it
         model = renderer.load(lambda phase: connection.send(Entered(phase)))
     except Exception as error:

@@ -61,12 +61,12 @@ class FakeRenderer:
         self._row_limits = row_limits
 
     def load(self, phase: Phase) -> ModelInfo:
-        phase("weights")
+        phase("load")
         time.sleep(self._load_s)
         _misbehave(self._fail_load)
         if self._fail_load:
             raise InvalidModel(self._fail_load)
-        phase("warm-up")
+        phase("warmup")
         return ModelInfo(
             name="fake",
             sha256=hashlib.sha256(b"fake").hexdigest(),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagegen.engine.desk import Desk
@@ -28,6 +28,7 @@ from imagegen.tracing import current_trace
 
 __all__ = ["Audience", "EngineStatus", "OnEvent", "Preview", "Progress", "RenderProcess"]
 
+LOAD_TIMEOUT_S = 900.0
 UNKNOWN_LOAD_S = 5.0  # to ask again after, while no load has been measured
 
 
@@ -35,7 +36,7 @@ UNKNOWN_LOAD_S = 5.0  # to ask again after, while no load has been measured
 class EngineStatus:
     """What the engine does now."""
 
-    phase: str  # stopped, starting, the renderer's own words, ready, restarting, failed, draining
+    phase: str  # stopped, one of PHASES, ready, restarting, failed, draining
     ready: bool
     model: ModelInfo | None
     queued: int  # pictures
@@ -45,6 +46,7 @@ class EngineStatus:
     deaths: int  # render processes that ended unasked
     hopeless: bool  # failed through deaths: this instance should be replaced
     abandoned_gpu_s: float  # spent on pictures that nobody got
+    start_s: Mapping[str, float] = field(default_factory=dict)  # by phase, the current one too
 
 
 class RenderProcess:
@@ -61,7 +63,7 @@ class RenderProcess:
         max_queue: int,
         max_rows: int | None = None,
         step_timeout_s: float = 120.0,
-        load_timeout_s: float = 900.0,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
         logs: LogStyle | None = None,
     ) -> None:
         """logs: how the render process writes its lines; without it there are only warnings."""
@@ -73,11 +75,21 @@ class RenderProcess:
         self._keeper = Keeper(self._desk, self._start_of(make_renderer))
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Returns at once; the model loads in the background. Once only."""
+    def start(self, container_s: float | None = None) -> None:
+        """Returns at once; the model loads in the background. Once only.
+
+        container_s: how long this instance has lived so far, to be told with the other phases.
+        """
+        self._desk.health.container_s = container_s
         # Made here, not before: to Python, a thread made before a fork has ended after it.
         self._thread = threading.Thread(target=self._keeper.run, name="engine", daemon=True)
         self._thread.start()
+
+    def expect(self, start_s: Mapping[str, float]) -> None:
+        """What the phases of starts like this one took: so that it can tell how long it will be."""
+        with self._desk.lock:
+            if start_s and self._desk.health.phase != READY:
+                self._desk.health.start_up.expect(start_s)
 
     def renew(self, make_renderer: Callable[[], Renderer[Any]]) -> Future[str | None]:
         """Another render process, once what is in flight is done; until it is ready all else waits.
@@ -124,6 +136,7 @@ class RenderProcess:
         return eta_s is not None and eta_s > within_s
 
     def status(self) -> EngineStatus:
+        now = time.monotonic()
         with self._desk.lock:
             health = self._desk.health
             draining = self._desk.draining and health.phase != STOPPED
@@ -133,11 +146,12 @@ class RenderProcess:
                 model=health.model,
                 queued=self._desk.orders.waiting,
                 running=self._desk.orders.running,
-                eta_s=None if self._desk.draining else health.eta_s(time.monotonic()),
+                eta_s=None if self._desk.draining else health.eta_s(now),
                 error=health.error,
                 deaths=health.deaths,
                 hopeless=health.hopeless,
                 abandoned_gpu_s=self._desk.orders.abandoned_gpu_s,
+                start_s=health.start_up.so_far(now),
             )
 
     @property

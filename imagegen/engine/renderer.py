@@ -35,6 +35,10 @@ class Denoising(Protocol):
     def warnings(self) -> tuple[str, ...]: ...
 
 
+# The stretches of a start, in their order: Python's modules, the model's files, weights to the
+# device, the brands' LoRAs, the first calls
+PHASES = ("import", "fetch", "load", "adapters", "warmup")
+
 D = TypeVar("D", bound=Denoising)
 Phase = Callable[[str], None]
 
@@ -50,7 +54,7 @@ class Renderer(Protocol[D]):
     """
 
     def load(self, phase: Phase) -> ModelInfo:
-        """Gets ready; calls `phase` with a word for each stretch ("import", "weights", …)."""
+        """Gets ready; calls `phase` with each word of PHASES as that stretch begins."""
         ...
 
     def begin(self, spec: RenderSpec) -> D:

@@ -1,22 +1,24 @@
 """Whether the render process is well: its phases, time-outs, restarts. Plain data, no clock.
 
-stopped -> starting -> (import, weights, … as the renderer says) -> ready
-              ^                         |                            |
-              |                         v                            |
-              +---- restarting <------ died <------------------------+
-                                        |  too often, or the operator's mistake
-                                        v
-                                      failed
+stopped -> import, fetch, load, adapters, warmup -> ready
+             ^                |                      |
+             |                v                      |
+         restarting <------ died <-------------------+
+                              |  too often, or the operator's mistake
+                              v
+                            failed
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imagegen.engine.messages import Done, Entered, FromChild, LoadFailed, Poisoned, Ready
+from imagegen.engine.renderer import PHASES
+from imagegen.engine.start_up import StartUp, in_words
 from imagegen.generation import ModelInfo
 
-STOPPED, STARTING, READY = "stopped", "starting", "ready"
+STOPPED, READY = "stopped", "ready"
 RESTARTING, FAILED, DRAINING = "restarting", "failed", "draining"
 
 LOADS_TO_FAIL = 3  # in a row, none of which became ready
@@ -37,10 +39,10 @@ class Supervision:
     error: str | None = None  # of the last death or failed load, until the next one is ready
     hopeless: bool = False  # failed through deaths, where another instance may do better
     deaths: int = 0
-    load_s: float | None = None  # how long the last load took
+    start_up: StartUp = field(default_factory=StartUp)
+    container_s: float | None = None  # of the instance's life before the first render process
     _start_at: float = 0.0
     _started_at: float = 0.0
-    _phase_at: float = 0.0
     _heard_at: float = 0.0
     _loads_in_a_row: int = 0
     _deaths_in_a_row: int = 0
@@ -55,8 +57,10 @@ class Supervision:
         return self.phase in (STOPPED, RESTARTING) and now >= self._start_at
 
     def started(self, now: float) -> None:
-        self.phase, self._last_words = STARTING, None
-        self._started_at = self._phase_at = self._heard_at = now
+        self.phase, self._last_words = PHASES[0], None
+        self._started_at = self._heard_at = now
+        self.start_up.begin(now, self.container_s)
+        self.container_s = None
 
     def heard(self, now: float) -> None:
         """It lives: any message, or new work for an idle one, from which its time counts."""
@@ -67,7 +71,7 @@ class Supervision:
         self.heard(now)
         match message:
             case Entered(phase):
-                return self._enter(phase, now)
+                self._enter(phase, now)
             case Ready(model):
                 return self._ready(model, now)
             case LoadFailed(text, final=True):
@@ -75,8 +79,10 @@ class Supervision:
             case LoadFailed(text, traceback=traceback) | Poisoned(text, traceback):
                 self._last_words = text
                 return [f"{text}\n{traceback}"]
-            case Done():
+            case Done(render_s=render_s):
                 self._deaths_in_a_row = self._guilty_in_a_row = 0
+                if self.start_up.first_picture(render_s):
+                    return [f"first picture in {render_s:.1f} s"]
         return []
 
     def died(self, how: str, now: float, *, by_guilty_picture: bool = False) -> None:
@@ -86,6 +92,7 @@ class Supervision:
         """
         if self.phase == FAILED:
             return
+        self.start_up.interrupt(now)
         reason = self._last_words or how
         self.deaths += 1
         self._deaths_in_a_row = 0 if by_guilty_picture else self._deaths_in_a_row + 1
@@ -105,6 +112,7 @@ class Supervision:
     def renew(self, now: float) -> None:
         """Somebody has ended it on purpose: the next one starts at once, and nothing counts."""
         self.phase, self._start_at = RESTARTING, now
+        self.start_up.interrupt(now)
 
     def failed(self, reason: str, *, hopeless: bool) -> None:
         """For good: only a new instance can help or, unless `hopeless`, only the operator."""
@@ -133,26 +141,22 @@ class Supervision:
         """Seconds until it can render; known once a load has been measured."""
         if self.phase == READY:
             return 0.0
-        if self.load_s is None or self.phase in (STOPPED, FAILED):
+        left_s = self.start_up.left_s(now)
+        if left_s is None or self.phase in (STOPPED, FAILED):
             return None
-        if self.phase == RESTARTING:
-            return max(0.0, self._start_at - now) + self.load_s
-        return max(0.0, self.load_s - (now - self._started_at))
+        return left_s + (max(0.0, self._start_at - now) if self.phase == RESTARTING else 0.0)
 
-    def _enter(self, phase: str, now: float) -> list[str]:
-        if phase == self.phase:
-            return []
-        line = f"{self.phase} {now - self._phase_at:.1f} s"
-        self.phase, self._phase_at = phase, now
-        return [line]
+    def _enter(self, phase: str, now: float) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self.start_up.enter(phase, now)
 
     def _ready(self, model: ModelInfo, now: float) -> list[str]:
-        self.load_s = now - self._started_at
-        lines = self._enter(READY, now)
-        self.model, self.error, self._loads_in_a_row = model, None, 0
+        load_s = self.start_up.finish(now)
+        self.phase, self.model, self.error, self._loads_in_a_row = READY, model, None, 0
         return [
-            *lines,
-            f"ready after {self.load_s:.1f} s: {model.name} on {model.device} in {model.dtype}",
+            f"ready after {load_s:.1f} s: {model.name} on {model.device} in {model.dtype}"
+            f" ({in_words(self.start_up.spent)})"
         ]
 
     def _backoff_s(self) -> float:

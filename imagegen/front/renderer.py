@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagegen.engine.process import EngineStatus
 from imagegen.engine.supervision import DRAINING, FAILED, READY
@@ -37,6 +37,7 @@ class _Said(BaseModel):
     queued: int = 0
     running: int = 0
     error: str | None = None
+    start_s: Mapping[str, float] = Field(default_factory=dict)
 
 
 class _Capabilities(BaseModel):
@@ -86,6 +87,7 @@ class RemoteRenderer:
                 deaths=0,
                 hopeless=False,
                 abandoned_gpu_s=0.0,
+                start_s=said.start_s,
             )
 
     def warm(self) -> None:

@@ -75,5 +75,6 @@ def _state(status: EngineStatus, *, draining: bool) -> dict[str, Any]:
         "eta_s": status.eta_s,
         "queued": status.queued,
         "running": status.running,
+        "start_s": {phase: round(spent, 2) for phase, spent in status.start_s.items()},
     }
     return body if status.error is None else {**body, "error": status.error}

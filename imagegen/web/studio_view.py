@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from imagegen.engine.process import EngineStatus
+from imagegen.engine.renderer import PHASES
 from imagegen.engine.supervision import READY
 from imagegen.errors import Busy, CallerError, ImagegenError
 from imagegen.front.renderer import ASLEEP, UNREACHABLE, WAKING
@@ -29,6 +31,13 @@ _ICON_PX = 22  # the longer side of a format's little rectangle
 _ELSEWHERE = {
     WAKING: "The renderer is waking up…",
     UNREACHABLE: "The renderer cannot be reached just now.",
+}
+_PHASES = {
+    "import": "libraries",
+    "fetch": "files",
+    "load": "weights",
+    "adapters": "brands",
+    "warmup": "first steps",
 }
 _GUESSED_PX = 512  # proportions are all that is shown of it
 
@@ -157,12 +166,23 @@ class Told:
 
 
 @dataclass(frozen=True)
+class PhaseView:
+    """One stretch of a start."""
+
+    name: str
+    status: Literal["done", "now", "next"]
+    seconds: str  # "" before it begins
+
+
+@dataclass(frozen=True)
 class StateView:
-    """Whether pictures can be made now, and if not, why."""
+    """Whether pictures can be made now, and if not, why, and how far the start is."""
 
     ready: bool  # or asleep: nothing to wait for before somebody asks
     sentence: str  # "" when ready
     queued: int  # pictures
+    phases: tuple[PhaseView, ...] = ()  # while a model loads
+    left: str = ""  # how long it will be, if earlier starts tell
 
     @classmethod
     def of(cls, status: EngineStatus, *, draining: bool) -> StateView:
@@ -177,7 +197,23 @@ class StateView:
         if status.phase in _ELSEWHERE:
             return cls(False, _ELSEWHERE[status.phase], status.queued)
         what = "The renderer is waking up" if status.ready else "The model is loading"
-        return cls(False, f"{what}: {status.phase}…", status.queued)
+        phase = _PHASES.get(status.phase, status.phase)
+        left = "" if status.eta_s is None else f"about {math.ceil(status.eta_s)} s to go"
+        return cls(False, f"{what}: {phase}…", status.queued, _phases(status), left)
+
+
+def _phases(status: EngineStatus) -> tuple[PhaseView, ...]:
+    if status.phase not in PHASES:
+        return ()
+    now = PHASES.index(status.phase)
+    return tuple(
+        PhaseView(
+            _PHASES[phase],
+            "done" if index < now else "now" if index == now else "next",
+            f"{status.start_s.get(phase, 0.0):.1f} s" if index <= now else "",
+        )
+        for index, phase in enumerate(PHASES)
+    )
 
 
 def aspect(width: int, height: int) -> str:

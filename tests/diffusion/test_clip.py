@@ -21,6 +21,7 @@ from imagegen.renderers import STARTER_FOLDER
 
 pytestmark = pytest.mark.torch
 
+CPU = torch.device("cpu")
 END = 99
 
 
@@ -45,7 +46,7 @@ def test_every_reading_is_transformers_own(
     tmp_path: Path, projects: bool, activation: str, end: int, masked: bool
 ) -> None:
     theirs = make_encoder(tmp_path, projects=projects, hidden_act=activation, eos_token_id=end)
-    ours = load_text_encoder(tmp_path, torch.float32, projects=projects)
+    ours = load_text_encoder(tmp_path, CPU, torch.float32, projects=projects)
     ids = torch.tensor([[98, 5, 17, 3, END, *[END] * 7]])
     mask = torch.tensor([[1] * 5 + [0] * 7])
     expected = theirs(ids, attention_mask=mask if masked else None, output_hidden_states=True)
@@ -63,7 +64,7 @@ def test_files_of_either_age_are_read(tmp_path: Path, prefix: str) -> None:
     named = {prefix + name.removeprefix("text_model."): each for name, each in tensors.items()}
     named[f"{prefix}embeddings.position_ids"] = torch.arange(12)[None]  # older files have it
     save_file(named, tmp_path / "model.safetensors")
-    encoder = load_text_encoder(tmp_path, torch.float16, projects=False)
+    encoder = load_text_encoder(tmp_path, CPU, torch.float16, projects=False)
     assert encoder.final_layer_norm.weight.dtype is torch.float16
 
 
@@ -78,7 +79,7 @@ def test_another_activation_is_refused(tmp_path: Path) -> None:
     make_encoder(tmp_path, projects=False)
     edit_json(tmp_path / "config.json", hidden_act="relu")
     with pytest.raises(InvalidModel, match="'relu' is no CLIP"):
-        load_text_encoder(tmp_path, torch.float32, projects=False)
+        load_text_encoder(tmp_path, CPU, torch.float32, projects=False)
 
 
 TEXTS = st.text(max_size=120) | st.sampled_from(
@@ -110,7 +111,7 @@ def test_long_texts_are_cut_as_the_pipelines_cut_them(
     model_folder: Callable[..., Path], text: str
 ) -> None:
     folder = model_folder()
-    encoder = load_text_encoder(folder / "text_encoder", torch.float32, projects=False)
+    encoder = load_text_encoder(folder / "text_encoder", CPU, torch.float32, projects=False)
     reader = TextReader(folder / "tokenizer", encoder)
     theirs = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     assert reader.ids(text) == theirs(text, truncation=True, max_length=77).input_ids
@@ -120,7 +121,7 @@ def test_padding_is_the_models_own(model_folder: Callable[..., Path]) -> None:
     folder = model_folder(shape="sdxl")
     for ending, projects in (("", False), ("_2", True)):
         encoder = load_text_encoder(
-            folder / f"text_encoder{ending}", torch.float32, projects=projects
+            folder / f"text_encoder{ending}", CPU, torch.float32, projects=projects
         )
         seen: list[torch.Tensor] = []
         encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))  # noqa: B023

@@ -18,7 +18,7 @@ from imagegen.diffusion.families import load_family
 from imagegen.diffusion.loading import (
     _DESCRIPTIONS,
     _WEIGHTS,
-    WeightsDigest,
+    ModelFiles,
     fetch_model,
     one_precision,
 )
@@ -123,7 +123,7 @@ def test_a_model_comes_out_of_a_bucket(
         with pytest.raises(InvalidSettings, match="nothing under"):
             fetch_model(f"gs://{bucket.name}/tiny/2", tmp_path / "cache")
     assert fetch_model(url, tmp_path / "cache") == folder
-    assert WeightsDigest(folder).result() == WeightsDigest(copy).result()
+    assert ModelFiles(str(folder)).sha256() == ModelFiles(str(copy)).sha256()
 
 
 def test_a_bucket_is_asked_once(tmp_path: Path) -> None:
@@ -233,17 +233,17 @@ def test_a_folder_with_only_half_precision_files_loads(copy: Path) -> None:
 
 
 def test_the_digest_covers_names_and_contents(copy: Path) -> None:
-    before = WeightsDigest(copy).result()
-    assert WeightsDigest(copy).result() == before
+    before = ModelFiles(str(copy)).sha256()
+    assert ModelFiles(str(copy)).sha256() == before
     (copy / UNET).rename(copy / "unet" / "renamed.safetensors")
-    assert WeightsDigest(copy).result() != before
+    assert ModelFiles(str(copy)).sha256() != before
 
 
 def test_of_two_precisions_in_a_folder_the_whole_one_counts(copy: Path) -> None:
-    before = WeightsDigest(copy).result()
+    before = ModelFiles(str(copy)).sha256()
     halved = {key: value.half() * 0 for key, value in load_file(copy / UNET).items()}
     variant = (copy / UNET).with_name("diffusion_pytorch_model.fp16.safetensors")
     save_file(halved, variant, metadata={"format": "pt"})
-    assert WeightsDigest(copy).result() == before
+    assert ModelFiles(str(copy)).sha256() == before
     family = load_family(copy, torch.device("cpu"), torch.float32)
     assert family.unet.conv_in.weight.any()

@@ -102,11 +102,19 @@ def test_the_probe_is_under_the_brand_with_the_most_numbers(
     assert renderer._bank.heaviest == tuple(loras.values())
 
 
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param([0.4, 0.25], id="the first call of all is slower"),
+        pytest.param([0.5, math.nan], id="unless it is long"),
+    ],
+)
 def test_on_a_cpu_the_model_is_timed_when_it_is_loaded(
-    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
+    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch, calls: list[float]
 ) -> None:
     probe = Probe(renderer._family, renderer._bank, ())
-    ticks = iter([0.0, 1.0, 10.0, 14.0])  # a first call of a second, then one of four
+    ticks = iter([0.0, calls[0], 10.0, 10.0 + calls[1]])  # of one row at half the native side
     monkeypatch.setattr("imagegen.diffusion.row_limits.time.perf_counter", lambda: next(ticks))
+    rows = {0.25: 8, 0.5: 4}[min(calls)]
     limits = probe.row_limits(torch.device("cpu"))
-    assert limits.probes == ((64**2, 4), (2 * 64**2, 2), (4 * 64**2, 2))
+    assert limits.probes == tuple((64**2 * n, max(2, rows // n)) for n in (1, 2, 4))

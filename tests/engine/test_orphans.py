@@ -25,7 +25,7 @@ engine = RenderProcess(partial(FakeRenderer, load_s=load_s), max_queue=8, step_t
 engine.start()
 spec = RenderSpec("a", prompt, "", 8, 8, 1_000, 1.0, Scheduler.DDIM, 1, (), False)
 engine.submit([spec], deadline_s=600)
-while not (engine.status().phase == "weights" if load_s else engine.status().running):
+while not (engine.status().phase == "load" if load_s else engine.status().running):
     time.sleep(0.01)
 assert not {"torch", "diffusers", "transformers", "flask"} & sys.modules.keys()
 print(engine.pid, flush=True)

@@ -34,28 +34,39 @@ def health() -> Supervision:
     return health
 
 
-def test_each_phase_gets_one_line_with_its_seconds(health):
+def test_a_start_gets_one_line_with_the_seconds_of_its_phases(health):
     lines = [
-        *health.hear(Entered("import"), 0.5),
         *health.hear(Entered("import"), 1.0),
-        *health.hear(Entered("weights"), 2.5),
+        *health.hear(Entered("load"), 2.5),
         *health.hear(Ready(MODEL), 3.0),
+        *health.hear(DONE, 5.0),
+        *health.hear(DONE, 6.0),
     ]
     assert lines == [
-        "starting 0.5 s",
-        "import 2.0 s",
-        "weights 0.5 s",
-        "ready after 3.0 s: fake on cpu in float32",
+        "ready after 3.0 s: fake on cpu in float32 (import 2.5 s, load 0.5 s)",
+        "first picture in 1.0 s",
     ]
     assert health.phase == READY
     assert health.model is MODEL
+    assert health.start_up.spent == {"import": 2.5, "load": 0.5, "first_picture": 1.0}
+
+
+def test_what_came_before_the_first_render_process_is_told_once():
+    health = Supervision(step_timeout_s=10.0, load_timeout_s=100.0, container_s=0.75)
+    health.started(0.0)
+    health.hear(Ready(MODEL), 2.0)
+    assert health.start_up.spent == {"container": 0.75, "import": 2.0}
+    health.died("killed", 3.0)
+    health.started(3.0)
+    health.hear(Ready(MODEL), 4.0)
+    assert health.start_up.spent == {"import": 1.0}
 
 
 def test_loading_may_be_silent_but_not_longer_than_its_time_out(health):
-    health.hear(Entered("weights"), 1.0)
+    health.hear(Entered("load"), 1.0)
     assert health.due(busy=False) == 100.0
     assert health.ailment(99.0, busy=False) is None
-    assert "weights" in health.ailment(100.0, busy=False)
+    assert "load" in health.ailment(100.0, busy=False)
 
 
 def test_only_a_busy_child_must_give_signs_of_life(health):
@@ -152,3 +163,12 @@ def test_the_time_to_ready_is_known_after_the_first_load(health):
     health.started(10.0)
     assert health.eta_s(11.0) == 3.0
     assert health.eta_s(99.0) == 0.0
+
+
+def test_earlier_starts_tell_how_long_each_phase_will_be(health):
+    health.start_up.expect({"import": 2.0, "load": 3.0, "warmup": 1.0})
+    assert health.eta_s(0.5) == 5.5
+    health.hear(Entered("load"), 1.0)  # faster than usual
+    assert health.eta_s(1.0) == 4.0
+    assert health.eta_s(9.0) == 1.0, "what is late is nearly over, what comes still takes its time"
+    assert health.start_up.so_far(9.0) == {"import": 1.0, "load": 8.0}

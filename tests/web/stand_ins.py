@@ -89,7 +89,10 @@ class Renderer:
             return self.generate
         if handler.path == "/readyz":
             self.awake.wait(20)
-            said = {"phase": self.phase, "eta_s": 12.5, "queued": 3, "running": 1}
+            said = {
+                "phase": self.phase, "eta_s": 12.5, "queued": 3, "running": 1,
+                "start_s": {"import": 1.5},
+            }  # fmt: skip
             return (200 if self.phase == "ready" else 503), {}, json.dumps(said).encode()
         return 200, {}, b'{"model": null}'
 

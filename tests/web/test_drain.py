@@ -13,7 +13,8 @@ from fake_bucket import FakeBucket, SlowLine, running_bucket_server
 from bench.drain import Drain, check_folder, check_store, drain
 from imagegen.storage.gcs import CloudStorage
 
-IN_A_FOLDER, IN_A_BUCKET, AT_ONCE = 16, 4, 5
+IN_A_FOLDER, IN_A_BUCKET = 12, 4
+AT_ONCE = 2  # servers; each has two processes and six callers, and time is what is tested
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_bucket_that_takes_its_time(
         check_store(seen, CloudStorage(url, endpoint=bucket_server.endpoint))
         return seen
 
-    with ThreadPoolExecutor(IN_A_BUCKET) as servers:
+    with ThreadPoolExecutor(AT_ONCE) as servers:
         drains = list(servers.map(one, range(IN_A_BUCKET)))
     assert [fault for seen in drains for fault in seen.faults] == []
     assert sum(seen.answers["200"] for seen in drains) > 0

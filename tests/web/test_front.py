@@ -135,19 +135,30 @@ def test_while_somebody_waits_the_renderers_phases_are_told(
 ) -> None:
     monkeypatch.setattr(front_service, "_PROMPTLY_S", 0.0)
     monkeypatch.setattr(front_renderer, "_LOOK_S", 0.02)
-    renderer.phase, renderer.generate = "weights", (200, {}, answer(tmp_path))
+    renderer.phase, renderer.generate = "load", (200, {}, answer(tmp_path))
     renderer.open.clear()
     with ThreadPoolExecutor() as pool:
         generating = pool.submit(lambda: page.post("/generate", json=ASKED))
-        until(lambda: page.get("/readyz").get_json()["phase"] == "weights")
+        until(lambda: page.get("/readyz").get_json()["phase"] == "load")
         ready = page.get("/readyz")
         assert ready.status_code == 200, "it takes requests all the while"
-        assert ready.get_json() == {"phase": "weights", "eta_s": 12.5, "queued": 3, "running": 1}
-        sentence = page.get("/studio/state").get_json()["sentence"]
-        assert sentence == "The renderer is waking up: weights…"
+        assert ready.get_json() == {
+            "phase": "load", "eta_s": 12.5, "queued": 3, "running": 1, "start_s": {"import": 1.5},
+        }  # fmt: skip
+        state = page.get("/studio/state").get_json()
+        assert state["sentence"] == "The renderer is waking up: weights…"
+        assert state["left"] == "about 13 s to go"
+        assert [phase["status"] for phase in state["phases"]] == [
+            "done",
+            "done",
+            "now",
+            *["next"] * 2,
+        ]
+        assert state["phases"][0] == {"name": "libraries", "status": "done", "seconds": "1.5 s"}
         renderer.phase = "ready"
         until(lambda: page.get("/readyz").get_json()["phase"] == "ready")
-        assert page.get("/studio/state").get_json() == {"ready": True, "sentence": "", "queued": 3}
+        state = page.get("/studio/state").get_json()
+        assert (state["ready"], state["sentence"], state["queued"]) == (True, "", 3)
         renderer.open.set()
         assert generating.result().status_code == 200
     time.sleep(0.1)

@@ -22,6 +22,14 @@ def test_alive_and_ready(client: FlaskClient) -> None:
     assert (ready.status_code, ready.get_json()["phase"]) == (200, "ready")
 
 
+def test_what_a_start_took_is_told(client: FlaskClient) -> None:
+    spent = client.get("/readyz").get_json()["start_s"]
+    assert {"import", "load", "warmup"} <= spent.keys()
+    exposition = client.get("/metrics").text
+    for phase in spent:
+        assert f'imagegen_start_seconds{{phase="{phase}"}}' in exposition
+
+
 def test_alive_but_not_ready_before_the_model_is_there(brands: Path, tmp_path: Path) -> None:
     application = build(
         Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}/output")

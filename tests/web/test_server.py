@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import shutil
 import signal
@@ -66,6 +67,17 @@ def test_a_first_request_waits_for_the_model_and_the_log_is_ours(serve: Serve) -
     assert any(line.startswith("POST /generate 200 ") for line in lines)
     assert "gunicorn" not in log
     assert "Traceback" not in log
+
+
+def test_a_start_tells_how_long_its_phases_took(serve: Serve, tmp_path: Path) -> None:
+    server = serve(IMAGEGEN_STORAGE=f"file:{tmp_path}")
+    server.wait_until("/readyz")
+    spent = json.loads(server.ask("GET", "/readyz")[2])["start_s"]
+    assert list(spent) == ["container", "import", "load", "warmup"]
+    assert 0 < spent["container"] < 60
+    until(lambda: len(list(tmp_path.glob("imagegen-starts/*/0.json"))) == 1)
+    _, log = server.end()
+    assert re.search(r"ready after \S+ s: fake on cpu in float32 \(container \S+ s, import ", log)
 
 
 def test_eight_callers_at_once_and_brand_after_brand(server: Server) -> None:

@@ -365,7 +365,8 @@ def test_the_script_gets_problems_like_the_api_s(client: FlaskClient) -> None:
 
 def test_state(client: FlaskClient) -> None:
     response = client.get("/studio/state")
-    assert response.get_json() == {"ready": True, "sentence": "", "queued": 0}
+    ready = {"ready": True, "sentence": "", "queued": 0, "phases": [], "left": ""}
+    assert response.get_json() == ready
     assert response.headers["Cache-Control"] == "no-store"
 
 

@@ -345,12 +345,16 @@ def test_a_picture_asked_for_while_the_model_loads_is_waited_for(
     with loading(presets, tmp_path, load_s=6) as url:
         page = visit(url=url, expected="ERR_CONNECTION")  # when the service is gone at the end
         expect(page.get_by_role("status")).to_have_text("The model is loading: weights…")
+        expect(page.locator("#phases li.done")).to_contain_text(["libraries", "files"])
+        expect(page.locator("#phases li.now")).to_contain_text("weights")
+        expect(page.locator("#phases li.next")).to_have_count(2)
         expect(page.get_by_role("radio", name="Square")).to_be_checked()
         assert "256 × 256" not in page.locator("#formats").inner_text()
         page.get_by_role("radio", name="Portrait").check()
         generate(page, "a mug")
         expect(page.get_by_role("status")).to_have_text("The model is loading: weights…")
         shown_pictures(page, 1)
+        expect(page.locator("#phases")).to_be_hidden()
         expect(page.locator("#formats")).to_contain_text("256 × 256")
         expect(page.get_by_role("radio", name="Portrait")).to_be_checked()
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mug")

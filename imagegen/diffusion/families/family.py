@@ -79,13 +79,13 @@ class Family(ABC):
         return {}
 
     def _load(self, part: Any, name: str, dtype: torch.dtype) -> Any:
-        model = load_model(part, self._folder / name, dtype)
-        return model.to(self._device, memory_format=torch.channels_last)
+        model = load_model(part, self._folder / name, self._device, dtype)
+        return model.to(memory_format=torch.channels_last)
 
     def _reader(self, ending: str = "", *, projects: bool = False) -> TextReader:
         """ending: of the folders' names, where there are two encoders."""
         folder = self._folder / f"text_encoder{ending}"
-        encoder = load_text_encoder(folder, self._dtype, projects=projects).to(self._device)
+        encoder = load_text_encoder(folder, self._device, self._dtype, projects=projects)
         return TextReader(self._folder / f"tokenizer{ending}", encoder)
 
     def _vae_dtype(self) -> torch.dtype:

@@ -4,6 +4,7 @@
 const form = document.getElementById("studio");
 const results = document.getElementById("results");
 const progress = document.getElementById("progress");
+const phases = document.getElementById("phases");
 const statusLine = document.getElementById("status");
 const clock = document.getElementById("clock");
 const cancel = document.getElementById("cancel");
@@ -15,10 +16,11 @@ const seed = form.elements.seed;
 const KEPT = "imagegen-studio-results"; // results of this tab outlive a reload
 const MOST_KEPT = 24;
 const POLL_MS = 1500;
+const START_POLL_MS = 500; // while a model loads, whose phases are short
 const WARM_MS = 60_000;
 
 let underWay = null; // the AbortController of the request that somebody waits for
-let state = { ready: progress.dataset.ready === "true", sentence: statusLine.textContent, queued: 0 };
+let state = { ready: progress.dataset.ready === "true", sentence: statusLine.textContent, queued: 0, phases: [], left: "" };
 let warmedAt = -WARM_MS;
 let defaults = {}; // of the brand that is shown
 
@@ -187,12 +189,14 @@ async function warm() {
 
 async function poll() {
   if (underWay || !state.ready) await look();
+  setTimeout(poll, state.ready ? POLL_MS : START_POLL_MS);
 }
 
 async function look() {
   try {
     const before = state.ready;
     state = await (await fetch(form.dataset.state)).json();
+    showPhases();
     if (state.ready && !before) {
       say(state.sentence || "The model is ready.");
       await refreshChoices();
@@ -202,6 +206,20 @@ async function look() {
   } catch {
     // The request itself will say that the service is gone.
   }
+}
+
+// A start is told stretch by stretch, with what earlier ones took.
+function showPhases() {
+  phases.hidden = state.phases.length === 0;
+  phases.querySelector("p").textContent = state.left;
+  phases.querySelector("ol").replaceChildren(...state.phases.map(({ name, status, seconds: spent }) => {
+    const item = document.createElement("li");
+    const time = document.createElement("span");
+    item.className = status;
+    time.textContent = spent;
+    item.append(`${name} `, time);
+    return item;
+  }));
 }
 
 // What is told
@@ -329,4 +347,4 @@ results.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copyLink(button);
 });
-setInterval(poll, POLL_MS);
+setTimeout(poll, START_POLL_MS);
