@@ -34,6 +34,7 @@ from imagegen.keeping import KeptPicture, Order, PictureKeeper
 from imagegen.metrics import NO_BRAND, Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.settings import Settings
+from imagegen.spans import record_failure, record_generation
 from imagegen.tracing import current_trace, follow_generation
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class ImageService:
         Raises ImagegenError; then no picture of the request is rendered on.
         """
         patience = _Patience(self._settings.deadline_s, request.deadline_s, wanted)
+        began_ns = time.time_ns()
         try:
             with self.door.entered():
                 audience = Audience(on_event, previews)
@@ -100,8 +102,10 @@ class ImageService:
             brand = request.brand if request.brand in self._catalog else NO_BRAND
             code = error.code if isinstance(error, ImagegenError) else "internal_error"
             self._metrics.ended_without_pictures(brand, code)
+            record_failure(began_ns, brand, code)
             raise
         self._metrics.succeeded(generation)
+        record_generation(began_ns, generation)
         _log_generation(request, generation)
         return generation
 

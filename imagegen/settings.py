@@ -125,6 +125,12 @@ class Settings(BaseModel):
             raise InvalidSettings(f"{faults}. See the settings table in README.md.") from None
 
 
+def has_span_collector(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether OpenTelemetry's own variables say where spans go."""
+    said = os.environ if environ is None else environ
+    return any(said.get(f"OTEL_EXPORTER_OTLP_{name}ENDPOINT") for name in ("", "TRACES_"))
+
+
 def revision(environ: Mapping[str, str] | None = None) -> str:
     """Which deployment this is, as Cloud Run says; "" elsewhere."""
     return (os.environ if environ is None else environ).get("K_REVISION", "")

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from imagegen import __version__
 from imagegen.bootstrap import Application, Front, build_for_role
 from imagegen.errors import InvalidSettings, OperatorError
 from imagegen.gunicorn_conf import gunicorn_options
 from imagegen.logs import LogStyle, configure_logs
-from imagegen.settings import Settings
+from imagegen.settings import Settings, has_span_collector
+from imagegen.spans import export_spans
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -108,6 +110,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> WSGIApplication:
         # before flask is imported: a model's load is the longer way
         self.application.start(time.monotonic() - self._born)
+        if has_span_collector():
+            export_spans(__version__)  # here, not before the fork: it has a thread
         from imagegen.web.app import create_app
 
         return create_app(self.application)
