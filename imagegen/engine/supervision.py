@@ -71,7 +71,7 @@ class Supervision:
         self.heard(now)
         match message:
             case Entered(phase):
-                self._enter(phase, now)
+                return self._enter(phase, now)
             case Ready(model):
                 return self._ready(model, now)
             case LoadFailed(text, final=True):
@@ -146,15 +146,18 @@ class Supervision:
             return None
         return left_s + (max(0.0, self._start_at - now) if self.phase == RESTARTING else 0.0)
 
-    def _enter(self, phase: str, now: float) -> None:
-        if phase != self.phase:
-            self.phase = phase
-            self.start_up.enter(phase, now)
+    def _enter(self, phase: str, now: float) -> list[str]:
+        if phase == self.phase:
+            return []
+        over, self.phase = self.phase, phase
+        self.start_up.enter(phase, now)
+        return [f"{over} {self.start_up.spent[over]:.1f} s"]
 
     def _ready(self, model: ModelInfo, now: float) -> list[str]:
-        load_s = self.start_up.finish(now)
+        over, load_s = self.phase, self.start_up.finish(now)
         self.phase, self.model, self.error, self._loads_in_a_row = READY, model, None, 0
         return [
+            f"{over} {self.start_up.spent[over]:.1f} s",
             f"ready after {load_s:.1f} s: {model.name} on {model.device} in {model.dtype}"
             f" ({in_words(self.start_up.spent)})"
         ]

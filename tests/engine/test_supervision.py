@@ -34,7 +34,7 @@ def health() -> Supervision:
     return health
 
 
-def test_a_start_gets_one_line_with_the_seconds_of_its_phases(health):
+def test_each_phase_gets_a_line_and_the_start_one_with_all_of_them(health):
     lines = [
         *health.hear(Entered("import"), 1.0),
         *health.hear(Entered("load"), 2.5),
@@ -43,6 +43,8 @@ def test_a_start_gets_one_line_with_the_seconds_of_its_phases(health):
         *health.hear(DONE, 6.0),
     ]
     assert lines == [
+        "import 2.5 s",
+        "load 0.5 s",
         "ready after 3.0 s: fake on cpu in float32 (import 2.5 s, load 0.5 s)",
         "first picture in 1.0 s",
     ]
