@@ -44,9 +44,13 @@ def measure(options: Options) -> Iterator[Comparison]:
 
 
 @contextmanager
-def random_stage(shape: Shape, device: Literal["cpu", "cuda"] = "cpu") -> Iterator[Stage]:
+def random_stage(
+    shape: Shape,
+    device: Literal["cpu", "cuda"] = "cpu",
+    dtype: Literal["float32", "float16"] | None = None,
+) -> Iterator[Stage]:
     """Random weights of that shape with four random LoRAs; fp16 on CUDA, fp32 on a CPU."""
-    dtype: Literal["float32", "float16"] = "float16" if device == "cuda" else "float32"
+    dtype = dtype or ("float16" if device == "cuda" else "float32")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model = make_model(shape, folder / "model", getattr(torch, dtype), device)

@@ -159,7 +159,7 @@ class Supervision:
         return [
             f"{over} {self.start_up.spent[over]:.1f} s",
             f"ready after {load_s:.1f} s: {model.name} on {model.device} in {model.dtype}"
-            f" ({in_words(self.start_up.spent)})"
+            f" ({in_words(self.start_up.spent)})",
         ]
 
     def _backoff_s(self) -> float:
