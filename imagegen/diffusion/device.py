@@ -68,11 +68,13 @@ class WeightsToDevice:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)
-            self._buffers = deque(
-                (torch.empty(self._PIECE_BYTES, dtype=torch.uint8).pin_memory(), torch.cuda.Event())
-                for _ in range(2)
-            )
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._buffers = deque(self._new_buffer() for _ in range(2))
+
+    def _new_buffer(self) -> tuple[Tensor, torch.cuda.Event]:
+        """Pinned bytes, and what tells that the copy out of them is done."""
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        return torch.empty(self._PIECE_BYTES, dtype=torch.uint8).pin_memory(), copied
 
     def carry(self, weights: Tensor) -> Tensor:
         """The same on the device; to be used after `arrived` only."""
@@ -81,9 +83,8 @@ class WeightsToDevice:
         source = weights.contiguous().reshape(-1).view(torch.uint8)
         with torch.cuda.stream(self._stream):
             target = torch.empty_like(source, device=self._device)
-            for piece, room in zip(
-                source.split(self._PIECE_BYTES), target.split(self._PIECE_BYTES), strict=True
-            ):
+            pieces, rooms = (torch.split(each, self._PIECE_BYTES) for each in (source, target))
+            for piece, room in zip(pieces, rooms, strict=True):
                 buffer, copied = self._buffers.popleft()
                 copied.synchronize()  # what it held before has left
                 room.copy_(buffer[: len(piece)].copy_(piece), non_blocking=True)

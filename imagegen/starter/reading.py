@@ -63,7 +63,9 @@ class School:
 
     def lesson(self, said: list[tuple[str, str]]) -> Lesson:
         """said: each word as plainly said and as written; no plain word: it means nothing."""
-        plain, written, named, words = [self._start], [self._start], [], [(0, 0)]
+        plain, written = [self._start], [self._start]
+        named: list[tuple[int, int]] = []
+        words = [(0, 0)]
         for word, instead in said:
             mine, theirs = self._ids(word), self._ids(instead)
             places = named if word.lower() in _NAMES else words
