@@ -31,8 +31,8 @@ RECEIVE_S = 30.0  # for a request to arrive, its body included
 # let go. At KILL_S, a whole number to gunicorn, the master kills what is left. Cloud Run would at
 # 10 s.
 PICTURES_S = 8.0
-ANSWERS_S = 8.6
-LEFT_S = 8.8
+ANSWERS_S = 8.4
+LEFT_S = 8.6
 KILL_S = 9
 _LOOK_S = 0.1  # how often a worker that leaves looks whether somebody has overstayed
 _ARRIVING_S = 0.05  # for the last ones to get through, who had begun to
