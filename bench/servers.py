@@ -62,14 +62,8 @@ class Server:
 
     def start_s(self) -> dict[str, float]:
         """What the phases of its start took; the naive server does not tell."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        try:
-            connection.request("GET", "/readyz")
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        spent: dict[str, float] = json.loads(body)["start_s"] if answer.status == 200 else {}
+        status, body = self._get("/readyz")
+        spent: dict[str, float] = json.loads(body)["start_s"] if status == 200 else {}
         return spent
 
     def pngs(self, asked: Sequence[Asked], callers: int) -> dict[Asked, bytes]:
@@ -82,18 +76,22 @@ class Server:
 
     def ready(self, path: str) -> bool:
         """Whether `path` answers 200. Raises RuntimeError once the model can never be used."""
+        try:
+            status, body = self._get(path)
+        except (OSError, http.client.HTTPException):
+            return False
+        if status != 200 and b'"failed"' in body:
+            raise RuntimeError(body.decode())
+        return status == 200
+
+    def _get(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException):
-            return False
+            return answer.status, answer.read()
         finally:
             connection.close()
-        if answer.status != 200 and b'"failed"' in body:
-            raise RuntimeError(body.decode())
-        return answer.status == 200
 
 
 def pixels(png: bytes) -> Pixels:

@@ -49,7 +49,7 @@ def random_stage(
     device: Literal["cpu", "cuda"] = "cpu",
     dtype: Literal["float32", "float16"] | None = None,
 ) -> Iterator[Stage]:
-    """Random weights of that shape with four random LoRAs; fp16 on CUDA, fp32 on a CPU."""
+    """Random weights of that shape with four random LoRAs; by default fp16 on CUDA, else fp32."""
     dtype = dtype or ("float16" if device == "cuda" else "float32")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)

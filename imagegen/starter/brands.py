@@ -16,8 +16,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from imagegen.starter.captions import FILLERS, caption
+from imagegen.starter.captions import caption
 from imagegen.starter.objects import object_layer
+from imagegen.starter.phrasings import FILLERS
 from imagegen.starter.scenes import Scene, as_image, draw, place, random_scene
 
 Brush = Callable[[Scene, Random, int, int], Image.Image]

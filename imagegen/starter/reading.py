@@ -19,9 +19,10 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from imagegen.starter.autoencoder import training_device
-from imagegen.starter.captions import PLURALS, loose_caption, plain_caption, strangely, stray
+from imagegen.starter.captions import loose_caption, plain_caption, strangely, stray
 from imagegen.starter.checkpoints import load_checkpoint, save_checkpoint
 from imagegen.starter.objects import OBJECTS
+from imagegen.starter.phrasings import PLURALS
 from imagegen.starter.scenes import COLOURS, random_scene
 from imagegen.starter.text import MAX_TOKENS
 

@@ -10,7 +10,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import CLIPTokenizer
 
 from imagegen.diffusion.families.words import END, SPLIT, START
-from imagegen.starter.captions import DISTRACTIONS, training_caption
+from imagegen.starter.captions import training_caption
+from imagegen.starter.phrasings import DISTRACTIONS
 from imagegen.starter.scenes import random_scene
 
 VOCABULARY = 1_400

@@ -8,8 +8,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from imagegen.starter.captions import HELD_OUT, caption, training_caption
+from imagegen.starter.captions import caption, training_caption
 from imagegen.starter.objects import OBJECTS
+from imagegen.starter.phrasings import HELD_OUT
 from imagegen.starter.scenes import (
     COLOURS,
     Scene,
