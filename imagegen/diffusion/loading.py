@@ -173,8 +173,11 @@ class _ReadFiles:
 
 
 def _read_ahead(path: Path) -> None:
-    """Tells the kernel to read the file, many pieces at a time, before anybody needs it."""
-    with path.open("rb") as file:
+    """Tells the kernel to read the file, many pieces at a time, before anybody needs it.
+
+    Mere advice: who loads a file that cannot be read says so, in the operator's words.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 

@@ -75,6 +75,7 @@ class Supervision:
             case Ready(model):
                 return self._ready(model, now)
             case LoadFailed(text, final=True):
+                self.start_up.interrupt(now)
                 self.failed(text, hopeless=False)
             case LoadFailed(text, traceback=traceback) | Poisoned(text, traceback):
                 self._last_words = text

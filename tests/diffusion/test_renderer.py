@@ -19,7 +19,7 @@ from imagegen.diffusion.device import fitting
 from imagegen.diffusion.pixels import look
 from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.engine.renderer import PHASES
-from imagegen.errors import InvalidSettings, RenderFailed
+from imagegen.errors import InvalidModel, InvalidSettings, RenderFailed
 from imagegen.generation import AdapterUse, ModelInfo, Scheduler
 
 pytestmark = pytest.mark.torch
@@ -55,6 +55,18 @@ def test_the_digest_changes_with_a_weight(
     data[-1] ^= 1
     weights.write_bytes(data)
     assert load(copy)[1].sha256 != before
+
+
+def test_a_weights_file_that_is_not_there_is_the_operators_mistake(
+    tmp_path: Path, model_folder: Callable[..., Path]
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model_folder(), copy)
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    weights.symlink_to(tmp_path / "gone")
+    with pytest.raises(InvalidModel, match="vae cannot be loaded"):
+        load(copy)
 
 
 def test_device_cuda_without_one_is_the_operators_mistake(

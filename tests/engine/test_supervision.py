@@ -167,6 +167,13 @@ def test_the_time_to_ready_is_known_after_the_first_load(health):
     assert health.eta_s(99.0) == 0.0
 
 
+def test_a_start_that_failed_for_good_takes_no_longer(health):
+    health.hear(Entered("load"), 2.0)
+    health.hear(LoadFailed("no weights", final=True, traceback=""), 6.0)
+    health.died("ended with code 1", 6.1)
+    assert health.start_up.so_far(1_000.0) == {"import": 2.0, "load": 4.0}
+
+
 def test_earlier_starts_tell_how_long_each_phase_will_be(health):
     health.start_up.expect({"import": 2.0, "load": 3.0, "warmup": 1.0})
     assert health.eta_s(0.5) == 5.5
