@@ -1,11 +1,12 @@
-"""gpu: warm, SDXL, mixed and tax on a machine with a CUDA GPU.
+"""gpu: warm, SDXL, mixed, tax and cold on a machine with a CUDA GPU.
 
 Random weights of SD 1.5's and SDXL's shapes in fp16, made on the GPU, and LoRAs of rank 8 on the
 attention layers. *warm*: one picture at a time over HTTP, SD 1.5's shape at 512 x 512, against
 diffusers' own pipeline, eager, in this process. *mixed*: four brands from eight callers, against
 the naive server. *tax*: a step of four brands against the same step without a LoRA. *sdxl*: as
-warm, SDXL's shape at 1024 x 1024. 20 steps of DDIM under guidance everywhere. With --smoke the
-shapes are tiny and it runs on a CPU.
+warm, SDXL's shape at 1024 x 1024. 20 steps of DDIM under guidance everywhere. *cold*: from the start
+of a server to its first small picture, SD 1.5's shape; two pairs, as a start takes long. With
+--smoke the shapes are tiny and it runs on a CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from bench import mixed, overhead, tax
+from bench import cold, mixed, overhead, tax
 from bench.bare import Bare
 from bench.pairs import Comparison, Goal, Options, run_benchmark
 from bench.servers import Server, imagegen_server, naive_server
@@ -26,6 +27,8 @@ from bench.tax import random_stage
 WARM = Goal("ratio", "<=", 1 / 2)
 SDXL_WARM = Goal("ratio", "<=", round(1 / 1.4, 2))
 PICTURES_A_PAIR = 2
+COLD = Goal("ratio", "<=", 1 / 2)
+COLD_PAIRS = 2
 MIXED = Goal("ratio", ">=", 4)
 
 
@@ -43,6 +46,10 @@ def measure(options: Options) -> Iterator[Comparison]:
         stage = replace(native, num_inference_steps=steps)
         with imagegen_server(stage) as ours:
             yield warm("SDXL shape", stage, ours, options.pairs, SDXL_WARM)
+    with random_stage(TINY_SD if options.smoke else cold.SMALL_PICTURES, device) as stage:
+        what = f"SD 1.5 shape, cold, {cold.CACHED}"
+        pairs = min(options.pairs, COLD_PAIRS)
+        yield cold.first_picture(what, stage, pairs, COLD, lambda: None)
 
 
 def warm(what: str, stage: Stage, ours: Server, pairs: int, goal: Goal) -> Comparison:
