@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
 
+from imagegen.callers import NOBODY, Caller
 from imagegen.cost.prices import PriceTable
 from imagegen.door import Door
 from imagegen.engine.process import Audience, OnEvent, RenderProcess
@@ -78,7 +79,7 @@ class ImageService:
         self,
         request: GenerationRequest,
         *,
-        caller: str = "",
+        caller: Caller = NOBODY,
         wanted: Callable[[], bool] = lambda: True,
         on_image: OnImage = _ignore,
         on_event: OnEvent | None = None,
@@ -86,8 +87,9 @@ class ImageService:
     ) -> Generation:
         """Renders and stores what `request` asks for; returns when everything is stored.
 
-        caller: whose turn it is, for fairness. wanted: asked several times a second; once it says
-        no, the pictures leave the batch. on_image: called for each stored picture as it is there.
+        caller: whose turn it is; a brand that is not his is an UnknownBrand. wanted: asked several
+        times a second; once it says no, the pictures leave the batch. on_image: called for each
+        stored picture as it is there.
         on_event: hears of each step and, with previews, gets small looks, on the engine's thread.
         Links of proxied pictures are relative (`/images/…`): only the edge knows its own address.
         Raises ImagegenError; then no picture of the request is rendered on.
@@ -112,18 +114,18 @@ class ImageService:
     def _generate(
         self,
         request: GenerationRequest,
-        caller: str,
+        caller: Caller,
         patience: _Patience,
         on_image: OnImage,
         audience: Audience,
     ) -> Generation:
-        preset = self._catalog.get(request.brand)
+        preset = self._catalog.seen_by(caller).get(request.brand)
         specs = preset.resolve(request, self._model(request, patience))
         order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
         follow_generation(order.id)
         futures = self._engine.submit(
             specs,
-            caller=caller,
+            caller=caller.name,
             deadline_s=patience.remaining_s,
             on_event=audience.on_event,
             previews=audience.previews,

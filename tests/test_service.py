@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
+from imagegen.callers import Caller
 from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import Preview, Progress, RenderProcess
@@ -141,13 +142,22 @@ def test_the_answer_says_what_it_took(service: ImageService) -> None:
 
 def test_eight_callers_at_once(service: ImageService) -> None:
     def ask(seed: int) -> Generation:
-        return service.generate(asked(seed=seed), caller=str(seed))
+        return service.generate(asked(seed=seed), caller=Caller(str(seed)))
 
     with ThreadPoolExecutor(8) as callers:
         generations = list(callers.map(ask, range(8)))
     assert [one.images[0].seed for one in generations] == list(range(8))
     alone = [service.generate(asked(seed=seed)).images[0].sha256 for seed in range(8)]
     assert [one.images[0].sha256 for one in generations] == alone
+
+
+def test_a_brand_of_others_is_one_that_does_not_exist(service: ImageService) -> None:
+    caller = Caller("ann", frozenset({"pop", "retired"}))
+    assert service.generate(asked(brand="pop"), caller=caller).status == "succeeded"
+    for brand in ("aurora", "nobody"):
+        with pytest.raises(UnknownBrand) as told:
+            service.generate(asked(brand=brand), caller=caller)
+        assert str(told.value) == f"no brand '{brand}'; there are pop"
 
 
 def test_callers_faults_are_told(service: ImageService) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from imagegen.batch.rows import near
+from imagegen.callers import Caller
 from imagegen.engine.process import OnEvent
 from imagegen.errors import UnknownBrand
 from imagegen.generation import (
@@ -83,7 +84,7 @@ class LocalImages:
         data: dict[GeneratedImage, bytes] = {}
         generation = self._service.generate(
             request,
-            caller="command line",
+            caller=Caller("command line"),
             wanted=wanted,
             on_image=data.__setitem__,
             on_event=self._on_event,

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from pydantic import ValidationError
 
+from imagegen.callers import NOBODY, Caller
 from imagegen.door import Door
 from imagegen.errors import (
     Cancelled,
@@ -66,7 +67,7 @@ class RemoteService:
         self,
         request: GenerationRequest,
         *,
-        caller: str = "",
+        caller: Caller = NOBODY,
         wanted: Callable[[], bool] = lambda: True,
         on_image: OnImage | None = None,
     ) -> Generation:
@@ -87,9 +88,9 @@ class RemoteService:
         return generation
 
     def _forwarded(
-        self, request: GenerationRequest, caller: str, wanted: Callable[[], bool]
+        self, request: GenerationRequest, caller: Caller, wanted: Callable[[], bool]
     ) -> Generation:
-        self._catalog.get(request.brand).refuse_words(request)
+        self._catalog.seen_by(caller).get(request.brand).refuse_words(request)
         longest_s = self._settings.deadline_s
         limit_s = longest_s if request.deadline_s is None else min(request.deadline_s, longest_s)
         body = request.model_copy(update={"deadline_s": limit_s})
@@ -98,7 +99,7 @@ class RemoteService:
             "/generate",
             answer_s=limit_s + _LINGER_S,
             body=body.model_dump_json(exclude_defaults=True).encode(),
-            headers={CALLER_HEADER: caller} if caller else {},
+            headers={CALLER_HEADER: caller.name} if caller.name else {},
         )
         answer = self._awaited(call, limit_s, wanted)
         if answer.status != 200:

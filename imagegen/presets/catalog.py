@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from imagegen.adapter_files.check import check_adapter, check_file
 from imagegen.adapter_files.targets import read_modules
+from imagegen.callers import Caller
 from imagegen.errors import (
     BannedTerm,
     FieldError,
@@ -213,13 +214,21 @@ class PresetCatalog:
         self._presets = {preset.id: preset for preset in ordered}
         self.refused = dict(refused)
 
+    def seen_by(self, caller: Caller) -> PresetCatalog:
+        """The brands that exist for `caller`, as they are now."""
+        if caller.brands is None:
+            return self
+        seen = PresetCatalog(preset for preset in self if caller.may_use(preset.id))
+        seen.refused = {brand: why for brand, why in self.refused.items() if caller.may_use(brand)}
+        return seen
+
     def get(self, brand: str) -> BrandPreset:
         """Raises UnknownBrand."""
         presets = self._presets
         try:
             return presets[brand]
         except KeyError:
-            known = ", ".join(sorted(presets))
+            known = ", ".join(sorted(presets)) or "none"
             raise UnknownBrand(f"no brand {brand!r}; there are {known}") from None
 
     def __contains__(self, brand: str) -> bool:

@@ -23,7 +23,8 @@ from imagegen.generation import (
 from imagegen.parsing import parse_json
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
-from imagegen.web.caller import CallerOf, still_there
+from imagegen.web.auth import current_caller
+from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.images import picture_response
 from imagegen.web.negotiation import json_body, negotiate
@@ -37,35 +38,36 @@ _COVER_TYPES = {
 }
 
 
-def api_blueprint(parts: Collaborators, caller_of: CallerOf) -> Blueprint:
-    """The routes a program uses. caller_of: whose turn a request takes."""
+def api_blueprint(parts: Collaborators) -> Blueprint:
+    """The routes a program uses."""
     api = Blueprint("api", __name__)
-    service, catalog, engine = parts.service, parts.catalog, parts.engine
+    service, engine = parts.service, parts.engine
+
+    def catalog() -> PresetCatalog:
+        return parts.catalog.seen_by(current_caller())
 
     @api.post("/generate")
     def generate() -> ResponseReturnValue:
         root = _root(request)  # a Host that is none is refused before anything is rendered
         asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
-        ask = partial(
-            service.generate, asked, caller=caller_of(request), wanted=still_there(request)
-        )
+        ask = partial(service.generate, asked, caller=current_caller(), wanted=still_there(request))
         return _as_picture(ask, root) if as_picture else _as_json(ask, root)
 
     @api.get("/brands")
     def brands() -> ResponseReturnValue:
-        model = engine.status().model
+        model, seen = engine.status().model, catalog()
         return jsonify(
-            brands=[_brand(preset, model, _root(request)) for preset in catalog],
-            refused=[{"brand": id_ or None, "reason": why} for id_, why in catalog.refused.items()],
+            brands=[_brand(preset, model, _root(request)) for preset in seen],
+            refused=[{"brand": id_ or None, "reason": why} for id_, why in seen.refused.items()],
         )
 
     @api.get("/brands/<brand>")
     def brand(brand: str) -> ResponseReturnValue:
-        return jsonify(_brand(catalog.get(brand), engine.status().model, _root(request)))
+        return jsonify(_brand(catalog().get(brand), engine.status().model, _root(request)))
 
     @api.get("/brands/<brand>/cover")
     def cover(brand: str) -> ResponseReturnValue:
-        picture = catalog.get(brand).cover
+        picture = catalog().get(brand).cover
         if picture is None or not picture.is_file():
             raise UnknownImage(f"brand {brand!r} has no cover")
         content_type = _COVER_TYPES[picture.suffix.lower()]
@@ -73,7 +75,7 @@ def api_blueprint(parts: Collaborators, caller_of: CallerOf) -> Blueprint:
 
     @api.get("/capabilities")
     def capabilities() -> ResponseReturnValue:
-        return jsonify(_capabilities(catalog, engine.status().model))
+        return jsonify(_capabilities(catalog(), engine.status().model))
 
     return api
 

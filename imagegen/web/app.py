@@ -6,7 +6,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from imagegen.web.api import api_blueprint
-from imagegen.web.caller import address_of, forwarded_caller
+from imagegen.web.auth import as_forwarded, by_address, register_auth
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
 from imagegen.web.headers import register_headers
@@ -27,9 +27,9 @@ def create_app(parts: Collaborators) -> Flask:
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     register_errors(app)
     renders_alone = parts.settings.role == "render"
-    caller_of = forwarded_caller if renders_alone else address_of
+    register_auth(app, as_forwarded if renders_alone else by_address)
     app.register_blueprint(ops_blueprint(parts))
-    app.register_blueprint(api_blueprint(parts, caller_of))
+    app.register_blueprint(api_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

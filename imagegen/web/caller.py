@@ -1,4 +1,4 @@
-"""The caller at the other end of the connection: who he is, and whether he is still there."""
+"""The other end of the connection: is it a page of ours, and is it still there."""
 
 from __future__ import annotations
 
@@ -8,25 +8,6 @@ from urllib.parse import urlsplit
 
 from flask import Request
 from werkzeug.datastructures import Headers
-
-from imagegen.generation import CALLER_HEADER
-
-_LONGEST_CALLER = 100  # characters; an address has 45
-CallerOf = Callable[[Request], str]
-
-
-def address_of(request: Request) -> str:
-    """Whose turn it is among callers: the address that connected (as the proxy saw it)."""
-    return request.remote_addr or ""
-
-
-def forwarded_caller(request: Request) -> str:
-    """The caller at the other end of a service with the role `web`, which says so.
-
-    For the role `render` alone, whose callers Cloud Run has checked: whoever is no invoker of it
-    does not get here. One that is and lies gets more turns; no right depends on who it is.
-    """
-    return request.headers.get(CALLER_HEADER, "")[:_LONGEST_CALLER] or address_of(request)
 
 
 def is_ours(headers: Headers) -> bool:

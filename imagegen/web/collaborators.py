@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from imagegen.callers import Caller
 from imagegen.door import Door
 from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
@@ -24,7 +25,7 @@ class PictureService(Protocol):
         self,
         request: GenerationRequest,
         *,
-        caller: str = ...,
+        caller: Caller = ...,
         wanted: Callable[[], bool] = ...,
         on_image: OnImage = ...,
     ) -> Generation: ...

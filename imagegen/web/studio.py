@@ -14,7 +14,8 @@ from werkzeug.exceptions import Forbidden, RequestEntityTooLarge
 from imagegen.errors import BodyTooLarge, ImagegenError
 from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
-from imagegen.web.caller import address_of, is_ours, still_there
+from imagegen.web.auth import current_caller
+from imagegen.web.caller import is_ours, still_there
 from imagegen.web.collaborators import Collaborators, Engine, PictureService
 from imagegen.web.errors import tell_failure
 from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
@@ -69,6 +70,11 @@ class _Studio:
     catalog: PresetCatalog
     engine: Engine
 
+    @property
+    def brands(self) -> PresetCatalog:
+        """Those that exist for whoever asks."""
+        return self.catalog.seen_by(current_caller())
+
     def page(
         self,
         said: Mapping[str, str],
@@ -78,7 +84,7 @@ class _Studio:
     ) -> str:
         return render_template(
             "studio.html",
-            view=StudioView.of(self.catalog, self.engine.status().model, said),
+            view=StudioView.of(self.brands, self.engine.status().model, said),
             said=said,
             told=Told.of(error),
             result=result,
@@ -88,9 +94,9 @@ class _Studio:
     def generate(self, said: Mapping[str, str]) -> ResultView:
         asked = parse_strings(said)
         generation = self.service.generate(
-            asked, caller=address_of(request), wanted=still_there(request)
+            asked, caller=current_caller(), wanted=still_there(request)
         )
-        return ResultView(generation, asked.prompt, self.catalog.get(asked.brand).name, said)
+        return ResultView(generation, asked.prompt, self.brands.get(asked.brand).name, said)
 
     def state(self) -> StateView:
         return StateView.of(self.engine.status(), draining=self.service.door.closed)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
+from imagegen.callers import Caller
 from imagegen.errors import BannedTerm, ImagegenError, InvalidRequest, UnknownBrand
 from imagegen.generation import GenerationRequest, ModelInfo, Scheduler
 from imagegen.presets import BrandPreset, PresetCatalog
@@ -224,6 +225,16 @@ def test_brands_come_in_the_order_of_their_names(catalog):
 def test_an_unknown_brand_is_refused(catalog, brand):
     with pytest.raises(UnknownBrand, match="there are aurora, plain, sized"):
         catalog.get(brand)
+
+
+def test_a_caller_sees_his_brands_and_what_was_refused_of_them(catalog):
+    catalog.refused = {"plain": "faulty", "aurora": "faulty"}
+    seen = catalog.seen_by(Caller("ann", frozenset({"plain", "retired"})))
+    assert [preset.id for preset in seen] == ["plain"]
+    assert seen.refused == {"plain": "faulty"}
+    assert catalog.seen_by(Caller("bob")) is catalog
+    with pytest.raises(UnknownBrand, match="there are none"):
+        catalog.seen_by(Caller("cyd", frozenset())).get("plain")
 
 
 def test_the_public_view_tells_what_a_silent_request_gets(aurora):

@@ -16,6 +16,7 @@ from web_server import Server, free_port
 
 from imagegen import errors
 from imagegen.bootstrap import Front, build_for_role
+from imagegen.callers import Caller
 from imagegen.door import Door
 from imagegen.errors import InvalidSettings
 from imagegen.front import renderer as front_renderer
@@ -268,8 +269,8 @@ def test_only_the_renderers_role_believes_for_whom_it_is_asked(
     class Recorder:
         door = Door()
 
-        def generate(self, _request: GenerationRequest, *, caller: str, **_: object) -> None:
-            callers.append(caller)
+        def generate(self, _request: GenerationRequest, *, caller: Caller, **_: object) -> None:
+            callers.append(caller.name)
             raise errors.RenderFailed("enough seen")
 
     for role in ("all", "render"):
