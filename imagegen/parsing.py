@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imagegen.errors import FieldError, InvalidRequest, MalformedJson
@@ -14,9 +14,12 @@ from imagegen.generation import GenerationRequest
 MAX_FAULTS = 50  # told at once: a body may have thousands of unknown fields
 WHOLE_REQUEST = "request"  # the field named when two fields contradict each other
 
+IS_REQUIRED = "is required"
+IS_UNKNOWN = "is not a known field"
+
 _SENTENCES = {
-    "missing": "is required",
-    "extra_forbidden": "is not a known field",
+    "missing": IS_REQUIRED,
+    "extra_forbidden": IS_UNKNOWN,
     "string_type": "must be a text",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -33,12 +36,15 @@ _SENTENCES = {
     "less_than_equal": "must be {le} or less",
     "multiple_of": "must be a multiple of {multiple_of}",
     "enum": "must be {expected}",
-    "model_type": "must be a JSON object with brand and prompt",
+    "literal_error": "must be {expected}",
 }  # fmt: skip
 _PATTERNS = {
     "brand": "must be a brand's id: small letters, digits and hyphens",
     "format": "must be a format's name: small letters, digits, - and _",
+    "size": "must be auto, WIDTHxHEIGHT such as 512x768, or a format's name",
 }
+
+Words = TypeVar("Words", bound=BaseModel)
 
 
 def parse_json(body: bytes) -> GenerationRequest:
@@ -46,10 +52,7 @@ def parse_json(body: bytes) -> GenerationRequest:
 
     Raises MalformedJson for what is not JSON, not UTF-8 or nested too deep, else InvalidRequest.
     """
-    try:
-        return GenerationRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise _in_plain_words(error) from None
+    return read_json(GenerationRequest, body)
 
 
 def parse_strings(fields: Mapping[str, Any]) -> GenerationRequest:
@@ -57,18 +60,41 @@ def parse_strings(fields: Mapping[str, Any]) -> GenerationRequest:
 
     Raises InvalidRequest.
     """
+    return read_strings(GenerationRequest, fields)
+
+
+def parse_fields(fields: Mapping[str, Any]) -> GenerationRequest:
+    """The request in values of their own types, from a dialect. Raises InvalidRequest."""
+    return _read(GenerationRequest, lambda: GenerationRequest.model_validate(dict(fields)))
+
+
+def read_json(kind: type[Words], body: bytes) -> Words:
+    """A dialect's body, as parse_json does it."""
+    return _read(kind, lambda: kind.model_validate_json(body))
+
+
+def read_strings(kind: type[Words], fields: Mapping[str, Any]) -> Words:
+    """A dialect's form, as parse_strings does it."""
+    return _read(kind, lambda: kind.model_validate_strings(dict(fields)))
+
+
+def _read(kind: type[Words], validate: Callable[[], Words]) -> Words:
     try:
-        return GenerationRequest.model_validate_strings(dict(fields))
+        return validate()
     except ValidationError as error:
-        raise _in_plain_words(error) from None
+        raise _in_plain_words(kind, error) from None
 
 
-def _in_plain_words(error: ValidationError) -> MalformedJson | InvalidRequest:
+def _in_plain_words(
+    kind: type[BaseModel], error: ValidationError
+) -> MalformedJson | InvalidRequest:
     findings = error.errors(include_url=False, include_input=False)
     for finding in findings:
         if finding["type"] == "json_invalid":
             return MalformedJson(f"the body is not JSON: {finding['ctx']['error']}")
-    faults = [FieldError(_field(finding), _message(finding)) for finding in findings[:MAX_FAULTS]]
+    faults = [
+        FieldError(_field(finding), _message(kind, finding)) for finding in findings[:MAX_FAULTS]
+    ]
     if unsaid := len(findings) - len(faults):
         faults.append(FieldError(WHOLE_REQUEST, f"has {unsaid:,} faults more"))
     return InvalidRequest(*faults)
@@ -78,7 +104,10 @@ def _field(finding: ErrorDetails) -> str:
     return ".".join(map(str, finding["loc"])) or WHOLE_REQUEST
 
 
-def _message(finding: ErrorDetails) -> str:
+def _message(kind: type[BaseModel], finding: ErrorDetails) -> str:
+    if finding["type"] == "model_type":
+        required = (name for name, field in kind.model_fields.items() if field.is_required())
+        return f"must be a JSON object with {' and '.join(required)}"
     if finding["type"] == "string_pattern_mismatch":
         return _PATTERNS[_field(finding)]
     if finding["type"] == "value_error":

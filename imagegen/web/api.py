@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Blueprint, Request, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest
 
 from imagegen.errors import UnknownImage
 from imagegen.generation import (
@@ -27,6 +26,7 @@ from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.images import picture_response
+from imagegen.web.links import root_of, with_absolute_links
 from imagegen.web.negotiation import json_body, negotiate
 
 _COVER_CACHING = "public, max-age=3600"
@@ -48,7 +48,7 @@ def api_blueprint(parts: Collaborators) -> Blueprint:
 
     @api.post("/generate")
     def generate() -> ResponseReturnValue:
-        root = _root(request)  # a Host that is none is refused before anything is rendered
+        root = root_of(request)  # a Host that is none is refused before anything is rendered
         asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
         ask = partial(service.generate, asked, caller=current_caller(), wanted=still_there(request))
         return _as_picture(ask, root) if as_picture else _as_json(ask, root)
@@ -57,13 +57,13 @@ def api_blueprint(parts: Collaborators) -> Blueprint:
     def brands() -> ResponseReturnValue:
         model, seen = engine.status().model, catalog()
         return jsonify(
-            brands=[_brand(preset, model, _root(request)) for preset in seen],
+            brands=[_brand(preset, model, root_of(request)) for preset in seen],
             refused=[{"brand": id_ or None, "reason": why} for id_, why in seen.refused.items()],
         )
 
     @api.get("/brands/<brand>")
     def brand(brand: str) -> ResponseReturnValue:
-        return jsonify(_brand(catalog().get(brand), engine.status().model, _root(request)))
+        return jsonify(_brand(catalog().get(brand), engine.status().model, root_of(request)))
 
     @api.get("/brands/<brand>/cover")
     def cover(brand: str) -> ResponseReturnValue:
@@ -78,13 +78,6 @@ def api_blueprint(parts: Collaborators) -> Blueprint:
         return jsonify(_capabilities(catalog(), engine.status().model))
 
     return api
-
-
-def _root(request: Request) -> str:
-    """What the caller calls this service, with which links become absolute."""
-    if not request.host:
-        raise BadRequest("the Host header does not name a host")
-    return request.url_root
 
 
 def _brand(preset: BrandPreset, model: ModelInfo | None, root: str) -> dict[str, Any]:
@@ -113,16 +106,9 @@ def _capabilities(catalog: PresetCatalog, model: ModelInfo | None) -> dict[str, 
     }
 
 
-def _with_absolute_links(generation: Generation, root: str) -> Generation:
-    images = tuple(
-        image.model_copy(update={"url": urljoin(root, image.url)}) for image in generation.images
-    )
-    return generation.model_copy(update={"images": images})
-
-
 def _as_json(ask: Callable[..., Generation], root: str) -> Response:
     """What nobody reads is not fetched: the files stay where they are."""
-    generation = _with_absolute_links(ask(), root)
+    generation = with_absolute_links(ask(), root)
     return Response(generation.model_dump_json(), mimetype="application/json")
 
 
@@ -130,7 +116,7 @@ def _as_picture(ask: Callable[..., Generation], root: str) -> Response:
     """The file itself; what the JSON answer would have said is in the headers."""
     files: list[bytes] = []
     generation = ask(on_image=lambda _image, data: files.append(data))
-    generation = _with_absolute_links(generation, root)
+    generation = with_absolute_links(generation, root)
     [image], [data] = generation.images, files
     response = Response(data, content_type=image.content_type)
     response.set_etag(image.sha256)

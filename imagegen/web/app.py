@@ -12,6 +12,7 @@ from imagegen.web.errors import register_errors
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
 from imagegen.web.negotiation import MAX_BODY_BYTES
+from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.studio import studio_blueprint
 
@@ -25,11 +26,12 @@ def create_app(parts: Collaborators) -> Flask:
     # Cloud Run ends TLS and says so; the client's address is the one its front end saw.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
-    register_errors(app)
+    register_errors(app, dialects={"/v1": tell_openai})
     renders_alone = parts.settings.role == "render"
     register_auth(app, as_forwarded if renders_alone else by_address)
     app.register_blueprint(ops_blueprint(parts))
     app.register_blueprint(api_blueprint(parts))
+    app.register_blueprint(openai_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

@@ -6,14 +6,16 @@ import json
 import logging
 import math
 import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from imagegen import errors
-from imagegen.errors import Busy, CallerError, ImagegenError
+from imagegen.errors import Busy, CallerError, FieldError, ImagegenError
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number: nobody reads the answer, only the log does
 
@@ -42,22 +44,59 @@ STATUS: dict[type, int] = {
 _log = logging.getLogger(__name__)
 
 
-def register_errors(app: Flask) -> None:
-    """Every failure of every route becomes a problem; a blueprint may tell its own differently."""
-    app.register_error_handler(ImagegenError, tell_failure)
-    app.register_error_handler(HTTPException, _tell_http_exception)
-    app.register_error_handler(Exception, _tell_surprise)
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, before it is told in one of the error shapes."""
+
+    status: int
+    code: str
+    detail: str
+    fields: tuple[FieldError, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Tell = Callable[[Failure], Response]
+
+
+def register_errors(app: Flask, dialects: Mapping[str, Tell]) -> None:
+    """Every failure of every route becomes a problem, or what a dialect's clients understand.
+
+    dialects: the beginning of a path, such as "/v1" -> how failures below it are told.
+    """
+
+    def tell(failure: Failure) -> Response:
+        spoken = (
+            dialects[start]
+            for start in dialects
+            if request.path == start or request.path.startswith(f"{start}/")
+        )
+        response = next(spoken, _problem)(failure)
+        response.headers.extend(failure.headers)
+        return response
+
+    app.register_error_handler(ImagegenError, lambda error: tell(failure_of(error)))
+    app.register_error_handler(HTTPException, lambda error: tell(_http_failure(error)))
+    app.register_error_handler(Exception, lambda error: tell(surprise(error)))
 
 
 def tell_failure(error: ImagegenError) -> Response:
-    """The answer to an expected failure; one that is ours also tells the log why."""
+    """The problem that tells an expected failure."""
+    failure = failure_of(error)
+    response = _problem(failure)
+    response.headers.extend(failure.headers)
+    return response
+
+
+def failure_of(error: ImagegenError) -> Failure:
+    """What an expected failure tells its caller; one that is ours also tells the log why."""
     status = status_of(type(error))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("%s: %s", error.code, error.detail)
-    response = _problem(status, error.code, error.detail, **_field_errors(error))
+    fields = error.fields if isinstance(error, CallerError) else ()
+    headers = {}
     if isinstance(error, Busy):
-        response.headers["Retry-After"] = str(retry_after(error.retry_after_s))
-    return response
+        headers["Retry-After"] = str(retry_after(error.retry_after_s))
+    return Failure(status, error.code, error.detail, fields, headers)
 
 
 def status_of(kind: type[ImagegenError]) -> int:
@@ -70,42 +109,38 @@ def retry_after(seconds: float | None) -> int:
     return 1 if seconds is None else max(1, math.ceil(seconds))
 
 
-def _field_errors(error: ImagegenError) -> dict[str, Any]:
-    if not isinstance(error, CallerError) or not error.fields:
-        return {}
-    return {"errors": [{"field": one.field, "message": one.message} for one in error.fields]}
-
-
-def _tell_http_exception(error: HTTPException) -> Response:
-    if isinstance(error, RequestEntityTooLarge):
-        return tell_failure(errors.BodyTooLarge("the body is larger than this route takes"))
-    status = error.code or 500
-    code = error.name.lower().replace(" ", "_")
-    response = _problem(status, code, error.description or error.name)
-    for name, value in error.get_headers():
-        if name.lower() not in ("content-type", "content-length"):
-            response.headers[name] = value  # such as Allow of a 405
-    return response
-
-
-def _tell_surprise(error: Exception) -> Response:
+def surprise(error: Exception) -> Failure:
+    """What nobody expected: the log gets all of it, the caller a reference."""
     reference = secrets.token_hex(6)
     _log.error("internal error %s", reference, exc_info=error)
     detail = f"something unforeseen went wrong; the log names it {reference}"
-    return _problem(500, "internal_error", detail)
+    return Failure(500, "internal_error", detail)
 
 
-def _problem(status: int, code: str, detail: str, **more: Any) -> Response:
-    body = {
-        "type": f"urn:imagegen:problem:{code}",
-        "title": _title(status),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        **more,
+def _http_failure(error: HTTPException) -> Failure:
+    if isinstance(error, RequestEntityTooLarge):
+        return failure_of(errors.BodyTooLarge("the body is larger than this route takes"))
+    code = error.name.lower().replace(" ", "_")
+    headers = {
+        name: value  # such as Allow of a 405
+        for name, value in error.get_headers()
+        if name.lower() not in ("content-type", "content-length")
     }
+    return Failure(error.code or 500, code, error.description or error.name, headers=headers)
+
+
+def _problem(failure: Failure) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:imagegen:problem:{failure.code}",
+        "title": _title(failure.status),
+        "status": failure.status,
+        "detail": failure.detail,
+        "code": failure.code,
+    }
+    if failure.fields:
+        body["errors"] = [{"field": one.field, "message": one.message} for one in failure.fields]
     text = json.dumps(body, ensure_ascii=False)
-    return Response(text, status, mimetype="application/problem+json")
+    return Response(text, failure.status, mimetype="application/problem+json")
 
 
 def _title(status: int) -> str:

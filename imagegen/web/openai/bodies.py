@@ -1,0 +1,84 @@
+"""What OpenAI's clients send, as openai 3.57 types it; the model is the brand."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imagegen.generation import GenerationRequest, OutputFormat, Scheduler
+
+Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
+
+
+def _ours(name: str) -> Any:
+    """A field of GenerationRequest: its bounds and its description, under the same name."""
+    return GenerationRequest.model_fields[name]
+
+
+class ImagesBody(BaseModel):
+    """What generations and edits have in common. null is as good as not said."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    model: str = Field(description="A brand's id: one of `GET /v1/models`.", examples=["aurora"])
+    prompt: str = _ours("prompt")
+    n: int | None = Field(
+        default=None, ge=1, le=8, description="Pictures to make, each with its own seed; 1."
+    )
+    size: str | None = Field(
+        default=None,
+        pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5}|[a-z0-9][a-z0-9_-]{0,62})$",
+        description="`auto`, the brand's own; WIDTHxHEIGHT in pixels, multiples of 8 within the "
+        "model's limits; or one of the brand's formats by its name.",
+    )
+    quality: Quality | None = Field(
+        default=None,
+        description="Denoising steps, as a multiple of the brand's own number: `low` half, "
+        "`medium`, `standard` and `auto` the same, `high` and `hd` twice, `xhigh` three times, "
+        "`max` four times.",
+    )
+    response_format: Literal["b64_json", "url"] | None = Field(
+        default=None, description="The picture itself (`b64_json`) or a link to it."
+    )
+    output_format: Literal["png", "jpeg", "webp"] | None = Field(
+        default=None, description="The file's format; png."
+    )
+    output_compression: int | None = Field(
+        default=None, ge=0, le=100, description="The quality of jpeg and webp, 0 to 100; 90."
+    )
+    background: Literal["auto", "opaque"] | None = Field(
+        default=None, description="Pictures are opaque; `transparent` is refused."
+    )
+    moderation: Literal["auto", "low"] | None = Field(
+        default=None, description="Not used: the brand's banned terms hold in any case."
+    )
+    user: str | None = Field(
+        default=None, description="Not used; who asks is known by his key alone."
+    )
+    safety_identifier: str | None = Field(default=None, description="Not used, as `user`.")
+    negative_prompt: str | None = _ours("negative_prompt")
+    num_inference_steps: int | None = Field(
+        default=None, ge=1, le=100, description="Denoising steps; overrules `quality`."
+    )
+    guidance_scale: float | None = _ours("guidance_scale")
+    scheduler: Scheduler | None = Field(
+        default=None, strict=False, description=_ours("scheduler").description
+    )
+    seed: int | None = _ours("seed")
+    campaign: str | None = _ours("campaign")
+
+    @model_validator(mode="after")
+    def _png_is_never_compressed_with_loss(self) -> ImagesBody:
+        lossless = self.output_format in (None, OutputFormat.PNG)
+        if lossless and self.output_compression not in (None, 100):
+            raise ValueError("output_compression below 100 goes with output_format jpeg or webp")
+        return self
+
+
+class GenerationsBody(ImagesBody):
+    """The body of POST /v1/images/generations."""
+
+    style: Literal["vivid", "natural"] | None = Field(
+        default=None, description="Not used: the brand is the style."
+    )
