@@ -4,8 +4,8 @@ Random weights of SD 1.5's and SDXL's shapes in fp16, made on the GPU, and LoRAs
 attention layers. *warm*: one picture at a time over HTTP, SD 1.5's shape at 512 x 512, against
 diffusers' own pipeline, eager, in this process. *mixed*: four brands from eight callers, against
 the naive server. *tax*: a step of four brands against the same step without a LoRA. *sdxl*: as
-warm, SDXL's shape at 1024 x 1024. 20 steps of DDIM under guidance everywhere. *cold*: from the start
-of a server to its first small picture, SD 1.5's shape; two pairs, as a start takes long. With
+warm, SDXL's shape at 1024 x 1024. 20 steps of DDIM under guidance everywhere. *cold*: from the
+start of a server to its first small picture, SD 1.5's shape; two pairs, as a start takes long. With
 --smoke the shapes are tiny and it runs on a CPU.
 """
 

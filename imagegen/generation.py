@@ -22,7 +22,6 @@ from pydantic import (
 )
 
 MAX_SEED = 2**32 - 1
-CALLER_HEADER = "X-Imagegen-Caller"  # between our own services: for whom one of them asks
 BRAND_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 

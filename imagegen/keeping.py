@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from imagegen.callers import Caller
 from imagegen.encoding import encode
 from imagegen.generation import GeneratedImage, GenerationRequest, Rendering
 from imagegen.provenance import Record
 from imagegen.storage import Storage
 
 SIGNED_URL_S = 3_600
+_BY = "by-"
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,28 @@ class Order:
     request: GenerationRequest
     preset_version: str
     created_at: datetime
+    owner: str  # the caller it belongs to, "" for nobody
 
     def path(self, index: int, seed: int) -> str:
         """Where picture `index` lies: unique by the order's random id, readable by its seed."""
         name = f"{self.id}-{index}-{seed}.{self.request.output_format.extension}"
-        return f"{self.request.brand}/{self.created_at:%Y/%m}/{name}"
+        folder = f"{self.request.brand}/{self.created_at:%Y/%m}"
+        return f"{folder}/{_mark(self.owner)}/{name}" if self.owner else f"{folder}/{name}"
+
+
+def exists_for(caller: Caller, path: str) -> bool:
+    """Whether the picture at `path`, if there is one, is for `caller`: no store need be asked.
+
+    Its path begins with its brand, and has its owner's mark if it has an owner.
+    """
+    brand, *parts = path.split("/")
+    marks = [part for part in parts if part.startswith(_BY)]
+    return caller.may_use(brand) and all(mark == _mark(caller.owner) for mark in marks)
+
+
+def _mark(owner: str) -> str:
+    """A folder's name that stands for `owner`, whatever characters he is made of."""
+    return f"{_BY}{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

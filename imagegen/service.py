@@ -121,7 +121,9 @@ class ImageService:
     ) -> Generation:
         preset = self._catalog.seen_by(caller).get(request.brand)
         specs = preset.resolve(request, self._model(request, patience))
-        order = Order(f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC))
+        order = Order(
+            f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC), caller.owner
+        )
         follow_generation(order.id)
         futures = self._engine.submit(
             specs,

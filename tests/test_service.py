@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
-from imagegen.callers import Caller
+from imagegen.callers import NOBODY, Caller
 from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import Preview, Progress, RenderProcess
@@ -29,7 +29,7 @@ from imagegen.errors import (
     UnknownBrand,
 )
 from imagegen.generation import GeneratedImage, Generation, GenerationRequest, OutputFormat
-from imagegen.keeping import PictureKeeper
+from imagegen.keeping import PictureKeeper, exists_for
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.provenance import read_record
@@ -158,6 +158,16 @@ def test_a_brand_of_others_is_one_that_does_not_exist(service: ImageService) -> 
         with pytest.raises(UnknownBrand) as told:
             service.generate(asked(brand=brand), caller=caller)
         assert str(told.value) == f"no brand '{brand}'; there are pop"
+
+
+def test_a_caller_s_picture_exists_for_nobody_else(service: ImageService) -> None:
+    ann = Caller("ann", owner="ann")
+    [image] = service.generate(asked(), caller=ann).images
+    path = image.url.removeprefix("/images/")
+    assert "ann" not in path
+    assert exists_for(ann, path)
+    assert not exists_for(Caller("bob", owner="bob"), path)
+    assert not exists_for(NOBODY, path)
 
 
 def test_callers_faults_are_told(service: ImageService) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from pydantic import ValidationError
 
-from imagegen.callers import NOBODY, Caller
+from imagegen.callers import NOBODY, Caller, forwarded_headers
 from imagegen.door import Door
 from imagegen.errors import (
     Cancelled,
@@ -23,7 +23,7 @@ from imagegen.errors import (
 )
 from imagegen.front.line import Answer, Call, Line
 from imagegen.front.renderer import RemoteRenderer
-from imagegen.generation import CALLER_HEADER, GeneratedImage, Generation, GenerationRequest
+from imagegen.generation import GeneratedImage, Generation, GenerationRequest
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.problems import ASK_AGAIN_S, detail_of, failure_of, retry_after_s
@@ -99,7 +99,7 @@ class RemoteService:
             "/generate",
             answer_s=limit_s + _LINGER_S,
             body=body.model_dump_json(exclude_defaults=True).encode(),
-            headers={CALLER_HEADER: caller.name} if caller.name else {},
+            headers=forwarded_headers(caller),
         )
         answer = self._awaited(call, limit_s, wanted)
         if answer.status != 200:

@@ -6,10 +6,7 @@ from collections.abc import Callable
 
 from flask import Flask, Request, g, request
 
-from imagegen.callers import Caller
-from imagegen.generation import CALLER_HEADER
-
-_LONGEST_NAME = 100  # characters; an address has 45
+from imagegen.callers import Caller, forwarded_caller
 
 Identify = Callable[[Request], Caller]
 
@@ -38,7 +35,6 @@ def as_forwarded(request: Request) -> Caller:
     """The caller at the other end of a service with the role `web`, which says so.
 
     For the role `render` alone, whose callers Cloud Run has checked: whoever is no invoker of it
-    does not get here. One that is and lies gets more turns; no right depends on who it is.
+    does not get here. One that is and lies gets another's turns and puts pictures among his.
     """
-    name = request.headers.get(CALLER_HEADER, "")[:_LONGEST_NAME]
-    return Caller(name) if name else by_address(request)
+    return forwarded_caller(dict(request.headers)) or by_address(request)

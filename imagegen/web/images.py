@@ -9,7 +9,9 @@ from flask.typing import ResponseReturnValue
 
 from imagegen.errors import UnknownImage
 from imagegen.generation import OutputFormat
+from imagegen.keeping import exists_for
 from imagegen.storage import Storage, StoredObject
+from imagegen.web.auth import current_caller
 
 _PICTURE_TYPES = {output_format.content_type for output_format in OutputFormat}
 _FOR_EVER = "public, max-age=31536000, immutable"  # a path is written once
@@ -42,7 +44,7 @@ def picture_response(data: bytes, content_type: str, cache_control: str) -> Resp
 
 def _picture(storage: Storage, path: str) -> StoredObject:
     try:
-        stored = storage.read(path)
+        stored = storage.read(path) if exists_for(current_caller(), path) else None
     except ValueError:  # a path that tries to leave the store tells nothing about what is there
         stored = None
     if stored is None or stored.content_type not in _PICTURE_TYPES:
