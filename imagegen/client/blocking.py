@@ -1,0 +1,111 @@
+"""Client: a service asked from ordinary code; may be shared by threads."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Unpack
+
+import httpx2
+
+from imagegen.client.address import Address, IdToken
+from imagegen.client.answers import FETCH, Brand, Pictures
+from imagegen.client.connection import FAULTS, LIMITS, answer_of, timeouts, unreachable
+from imagegen.client.request import RequestFields, body_of
+from imagegen.client.service import PATIENCE_S, SILENCE_S, Service
+from imagegen.client.talk import Answer, Ask, Conversation, Pause, T, Talk
+from imagegen.generation import GeneratedImage
+
+
+class Client:
+    """Asks one service. Use it in a `with` block, or close it.
+
+    Every call asks again while the service says "not now" (`patience_s`), and a request that is
+    repeated is never paid twice. Failures are raised as the classes of `imagegen.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        id_token: IdToken | None = None,
+        timeout_s: float = SILENCE_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """url: the service's. api_key: as `imagegen keys create` printed it.
+
+        id_token: Google's, or what gives one, for a service on Cloud Run that lets only invokers
+        in. timeout_s: of silence, for requests without a `deadline_s`. patience_s: how long a call
+        asks again while it is told "not now"; 0 for never.
+        """
+        self._http = httpx2.Client(limits=LIMITS)
+        self._service = Service(
+            Address(url, api_key, id_token),
+            lambda body: Pictures.model_validate_json(body, context={FETCH: self._picture}),
+            silence_s=timeout_s,
+            patience_s=patience_s,
+        )
+
+    def generate(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
+    ) -> Pictures:
+        """Asks for pictures and waits for them; `.images[0].save()` fetches the first one's file.
+
+        idempotency_key: the same key and fields give the same generation; by default every call
+        has a key of its own, so only its own retries do. Raises ImagegenError.
+        """
+        return self._run(self._service.generate(body_of(fields), idempotency_key))
+
+    def brands(self) -> list[Brand]:
+        """The brands that may be asked for."""
+        return self._run(self._service.brands())
+
+    def capabilities(self) -> dict[str, Any]:
+        """What the service can do: model, formats, schedulers, the JSON Schema of a request."""
+        return self._run(self._service.capabilities())
+
+    def close(self) -> None:
+        """Closes the connections; whoever still waits on another thread gets an error."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _picture(self, image: GeneratedImage) -> bytes:
+        return self._run(self._service.picture(image))
+
+    def _run(self, talk: Talk[T]) -> T:
+        """Runs a talk to its end on this thread."""
+        conversation = Conversation(talk)
+        while (step := conversation.step) is not None:
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                conversation.hear()
+                continue
+            try:
+                answer = self._answer(step)
+            except FAULTS as error:
+                conversation.fail(unreachable(step.url, error))
+            else:
+                conversation.hear(answer)
+        return conversation.result
+
+    def _answer(self, ask: Ask) -> Answer:
+        return answer_of(
+            self._http.request(
+                ask.method,
+                ask.url,
+                content=ask.body,
+                headers=ask.headers,
+                timeout=timeouts(ask.timeout_s),
+            )
+        )

@@ -1,0 +1,130 @@
+"""Batches that a service renders: the real one, and what answers at a wrong address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripted_server import Reply, ScriptedServer
+
+from imagegen import errors
+from imagegen.batch.remote import RemoteImages
+from imagegen.generation import GenerationRequest
+
+BRANDS = {
+    "brands": [{"id": "plain", "name": "Plain", "formats": {"story": {"width": 8, "height": 16}}}]
+}
+REQUEST = GenerationRequest(brand="plain", prompt="a mug", seed=7)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    made = ScriptedServer()
+    made.replies["/brands"] = Reply(body=BRANDS)
+    yield made
+    made.close()
+
+
+def generation(url: str, data: bytes) -> dict[str, object]:
+    return {
+        "id": "gen_1", "status": "succeeded", "brand": "plain", "preset_version": "sha256:0",
+        "model": "m", "created_at": "2026-11-23T10:00:00Z", "future_field": 1,
+        "images": [{"url": url, "storage_uri": "gs://b/x.png", "seed": 7, "width": 8, "height": 8,
+                    "content_type": "image/png", "size_bytes": len(data),
+                    "sha256": hashlib.sha256(b"picture").hexdigest()}],
+    }  # fmt: skip
+
+
+def test_a_picture_comes_back_whole(server):
+    server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
+    server.replies["/images/x.png"] = Reply(body=b"picture")
+    delivery = RemoteImages.connect(server.url + "/").generate(REQUEST, lambda: True)
+    assert delivery.pictures == (b"picture",)
+    assert json.loads(server.asked[1].body) == {"brand": "plain", "prompt": "a mug", "seed": 7}
+
+
+def test_requests_are_checked_before_they_are_sent(server):
+    remote = RemoteImages.connect(server.url)
+    remote.check(REQUEST)
+    for known in ("story", "square", "banner"):
+        remote.check(REQUEST.model_copy(update={"format": known}))
+    with pytest.raises(errors.UnknownBrand, match=r"did you mean plain\?"):
+        remote.check(REQUEST.model_copy(update={"brand": "plian"}))
+    with pytest.raises(errors.InvalidRequest, match="format: no format 'stroy'"):
+        remote.check(REQUEST.model_copy(update={"format": "stroy"}))
+
+
+@pytest.mark.parametrize("body", [b"<html>", {"brands": [1]}, [], {"brands": [{"id": "x"}]}])
+def test_another_kind_of_service_is_recognised(server, body):
+    server.replies["/brands"] = Reply(body=body)
+    with pytest.raises(errors.ServiceUnreachable, match="is no imagegen service"):
+        RemoteImages.connect(server.url)
+
+
+def test_what_a_closed_door_means_is_said(server):
+    for status, words in ((403, "gcloud run services proxy"), (404, "no imagegen service answers")):
+        server.replies["/brands"] = Reply(status=status, body=b"<html>")
+        with pytest.raises(errors.ServiceUnreachable, match=words):
+            RemoteImages.connect(server.url)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`imagegen serve` itself, with pictures that need no torch."""
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "presets" / "plain").mkdir(parents=True)
+    preset = "name: Plain\nbanned_terms: [casino]\ndefaults: {width: 16, height: 16}\n"
+    (folder / "presets" / "plain" / "preset.yaml").write_text(preset)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {
+        "IMAGEGEN_MODEL": "fake",
+        "IMAGEGEN_MAX_QUEUE": "8",
+        "PORT": str(port),
+        "IMAGEGEN_PRESETS": "presets",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagegen", "serve"], cwd=folder, env=os.environ | settings
+    )
+    until = time.monotonic() + 60
+    while not _listens(port) and time.monotonic() < until:
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+def test_the_real_service_and_a_batch_that_asks_for_more_than_its_queue_holds(service, tmp_path):
+    rows = "".join(f"plain,!slow {number},4,1\n" for number in range(4)) + "plain,casino,1,1\n"
+    (tmp_path / "s.csv").write_text("brand,prompt,num_images,num_inference_steps\n" + rows)
+    done = subprocess.run(
+        [sys.executable, "-m", "imagegen", "batch", "s.csv", "--url", service, "--json",
+         "--concurrency", "4"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1]["outcome"] == {"succeeded": 4, "failed": 1, "invalid": 0, "pending": 0}
+    [failed] = [line for line in lines[:-1] if line["status"] == "failed"]
+    assert failed["error_code"] == "banned_term"
+    assert len(list((tmp_path / "s-pictures").glob("*.png"))) == 16
