@@ -106,8 +106,8 @@ def _field(finding: ErrorDetails) -> str:
 
 def _message(kind: type[BaseModel], finding: ErrorDetails) -> str:
     if finding["type"] == "model_type":
-        required = (name for name, field in kind.model_fields.items() if field.is_required())
-        return f"must be a JSON object with {' and '.join(required)}"
+        required = [name for name, field in kind.model_fields.items() if field.is_required()]
+        return "must be a JSON object" + (f" with {' and '.join(required)}" if required else "")
     if finding["type"] == "string_pattern_mismatch":
         return _PATTERNS[_field(finding)]
     if finding["type"] == "value_error":

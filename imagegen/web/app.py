@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from imagegen.web.a1111 import a1111_blueprint, tell_a1111
 from imagegen.web.api import api_blueprint
 from imagegen.web.auth import as_forwarded, by_address, register_auth
 from imagegen.web.collaborators import Collaborators
@@ -26,12 +27,13 @@ def create_app(parts: Collaborators) -> Flask:
     # Cloud Run ends TLS and says so; the client's address is the one its front end saw.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
-    register_errors(app, dialects={"/v1": tell_openai})
+    register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111})
     renders_alone = parts.settings.role == "render"
     register_auth(app, as_forwarded if renders_alone else by_address)
     app.register_blueprint(ops_blueprint(parts))
     app.register_blueprint(api_blueprint(parts))
     app.register_blueprint(openai_blueprint(parts))
+    app.register_blueprint(a1111_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

@@ -1,0 +1,79 @@
+"""The routes that AUTOMATIC1111's clients call, below /sdapi/v1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from imagegen.errors import InvalidRequest
+from imagegen.generation import GeneratedImage
+from imagegen.parsing import read_json
+from imagegen.presets import PresetCatalog
+from imagegen.web.a1111.bodies import OptionsBody, Txt2ImgBody
+from imagegen.web.a1111.lists import (
+    FIXED,
+    model_items,
+    option_values,
+    refuse_other_options,
+    sampler_items,
+    schedule_items,
+    style_items,
+)
+from imagegen.web.a1111.translation import in_their_words, to_answer, to_request
+from imagegen.web.auth import current_caller
+from imagegen.web.caller import still_there
+from imagegen.web.collaborators import Collaborators
+from imagegen.web.negotiation import json_body
+
+
+def a1111_blueprint(parts: Collaborators) -> Blueprint:
+    """Pictures, and what may be asked for, as AUTOMATIC1111's clients ask."""
+    a1111 = Blueprint("a1111", __name__, url_prefix="/sdapi/v1")
+
+    @a1111.post("/txt2img")
+    def txt2img() -> Response:
+        return jsonify(_generate(parts, read_json(Txt2ImgBody, json_body(request))))
+
+    _register_lists(a1111, parts)
+    return a1111
+
+
+def _register_lists(a1111: Blueprint, parts: Collaborators) -> None:
+    def brands() -> PresetCatalog:
+        return parts.catalog.seen_by(current_caller())
+
+    def samplers() -> Response:
+        model = parts.engine.status().model
+        return jsonify(sampler_items(None if model is None else model.schedulers))
+
+    def set_options() -> Response:
+        said = read_json(OptionsBody, json_body(request)).model_extra or {}
+        refuse_other_options(said, brands())
+        return jsonify(None)
+
+    for name, items in FIXED.items():
+        a1111.add_url_rule(f"/{name}", name, lambda items=items: jsonify(items))
+    a1111.add_url_rule("/samplers", "samplers", samplers)
+    a1111.add_url_rule("/schedulers", "schedulers", lambda: jsonify(schedule_items()))
+    a1111.add_url_rule("/sd-models", "models", lambda: jsonify(model_items(brands())))
+    a1111.add_url_rule("/prompt-styles", "styles", lambda: jsonify(style_items(brands())))
+    a1111.add_url_rule("/options", "options", lambda: jsonify(option_values(brands())))
+    a1111.post("/options")(set_options)
+    for name in ("refresh-checkpoints", "refresh-loras"):  # what is listed is what there is
+        a1111.add_url_rule(f"/{name}", name, lambda: jsonify(None), methods=["POST"])
+
+
+def _generate(parts: Collaborators, asked: Txt2ImgBody) -> dict[str, Any]:
+    caller = current_caller()
+    files: dict[GeneratedImage, bytes] = {}
+    try:
+        generation = parts.service.generate(
+            to_request(asked, parts.catalog.seen_by(caller)),
+            caller=caller,
+            wanted=still_there(request),
+            on_image=files.__setitem__,
+        )
+    except InvalidRequest as error:
+        raise in_their_words(error) from None
+    return to_answer(asked, generation, [files[image] for image in generation.images])

@@ -1,0 +1,231 @@
+"""AUTOMATIC1111's dialect through Flask's client: routes, failures, hostile bodies."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from imagegen.errors import Busy, FieldError, InvalidRequest
+from imagegen.generation import Scheduler
+from imagegen.web.a1111.failures import error_answer
+from imagegen.web.a1111.lists import FIXED, sampler_items
+from imagegen.web.errors import STATUS, failure_of
+
+ROOT = "/sdapi/v1"
+BODY: dict[str, Any] = {"prompt": "a mug", "styles": ["aurora"], "seed": 0}
+JSON = "application/json"
+
+
+def pictures(client: FlaskClient, **fields: Any) -> tuple[list[bytes], dict[str, Any]]:
+    answer = client.post(f"{ROOT}/txt2img", json=BODY | fields)
+    assert answer.status_code == 200, answer.text
+    images = [base64.b64decode(image, validate=True) for image in answer.get_json()["images"]]
+    return images, json.loads(answer.get_json()["info"])
+
+
+def refusal(client: FlaskClient, status: int, **fields: Any) -> dict[str, Any]:
+    answer = client.post(f"{ROOT}/txt2img", json=BODY | fields)
+    assert answer.status_code == status, answer.text
+    body: dict[str, Any] = answer.get_json()
+    assert set(body) == {"error", "detail", "body", "errors"}
+    return body
+
+
+def test_pictures_are_those_that_generate_makes(client: FlaskClient) -> None:
+    images, info = pictures(client, batch_size=2, n_iter=2)
+    assert info["all_seeds"] == [0, 1, 2, 3]
+    ours = {"brand": "aurora", "prompt": "a mug", "seed": 3}
+    alone = client.post("/generate", json=ours, headers={"Accept": "image/png"})
+    assert images[3] == alone.data
+    assert len(set(images)) == 4
+    assert info["infotexts"][0] == Image.open(io.BytesIO(images[0])).info["parameters"]
+
+
+def test_the_brand_s_own_negative_prompt_stays(client: FlaskClient) -> None:
+    assert pictures(client, negative_prompt="")[1]["negative_prompt"] == "text"
+    assert pictures(client, negative_prompt="blur")[1]["negative_prompt"] == "blur, text"
+    assert pictures(client)[1]["prompt"] == "aurora style, a mug"
+
+
+def test_a_random_seed_is_told(client: FlaskClient) -> None:
+    seeds = {pictures(client, seed=-1)[1]["seed"] for _ in range(3)}
+    assert len(seeds) == 3
+
+
+def test_other_files(client: FlaskClient) -> None:
+    images, info = pictures(client, override_settings={"samples_format": "webp"})
+    assert Image.open(io.BytesIO(images[0])).format == "WEBP"
+    assert info["infotexts"][0].startswith("aurora style, a mug\n")
+
+
+@pytest.mark.parametrize("tag", ["<lora:pop:1>", "<lyco:pop:1>", "<hypernet:pop:1>", "< LoRA : x>"])
+def test_a_prompt_never_reaches_another_brand_s_adapter(client: FlaskClient, tag: str) -> None:
+    for field in ("prompt", "negative_prompt"):
+        [fault] = refusal(client, 422, **{field: f"a mug {tag}"})["detail"]
+        assert fault["loc"] == ["body", field]
+
+
+def test_faults_are_a_list_of_places_in_their_names(client: FlaskClient) -> None:
+    body = refusal(client, 422, steps=101, override_settings={"samples_format": "gif"})
+    assert [fault["loc"] for fault in body["detail"]] == [
+        ["body", "override_settings", "samples_format"],
+        ["body", "steps"],
+    ]
+    assert body["error"] == "invalid_request"
+    assert "steps: must be 100 or less" in body["errors"]
+
+
+def test_what_the_model_refuses_is_told_in_their_names_too(client: FlaskClient) -> None:
+    body = refusal(client, 422, width=2_048, height=64)
+    assert [fault["loc"] for fault in body["detail"]] == [["body", "width"]]
+
+
+def test_an_unknown_brand(client: FlaskClient) -> None:
+    body = refusal(client, 404, styles=["nobody"])
+    assert body["detail"] == "no brand 'nobody'; there are aurora, pop"
+
+
+def test_a_banned_term(client: FlaskClient) -> None:
+    assert refusal(client, 422, prompt="a casino")["error"] == "banned_term"
+
+
+def test_a_picture_s_own_failure(client: FlaskClient) -> None:
+    body = refusal(client, 500, prompt="a mug !nan")
+    assert body["error"] == "render_failed"
+    assert "gen_" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"{ROOT}/txt2img", 405),
+        ("POST", f"{ROOT}/extra-single-image", 404),
+        ("POST", f"{ROOT}/interrogate", 404),
+        ("GET", f"{ROOT}/", 404),
+        ("GET", "/sdapi", 404),
+        ("PUT", f"{ROOT}/options", 405),
+    ],
+)
+def test_wrong_paths_and_methods(client: FlaskClient, method: str, path: str, status: int) -> None:
+    answer = client.open(path, method=method, json={})
+    assert answer.status_code == status
+    assert set(answer.get_json()) == {"error", "detail", "body", "errors"}
+    if status == 404:
+        assert answer.get_json()["detail"].startswith(f"{path} is not offered here")
+    else:
+        assert answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[" * 60_000, 400),
+        (b'{"a":' * 12_000, 400),
+        (b'{"prompt": "\\ud800"}', 400),
+        (b"[]", 422),
+        (b"7", 422),
+        (b"{}", 422),
+        (b'{"styles": "aurora"}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x\\u0000"}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "seed": 1e400}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "cfg_scale": NaN}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "batch_size": 0}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "batch_size": -2, "n_iter": -2}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "n_iter": 99999999999999999999}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "eta": NaN}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "s_churn": {"a": []}}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "override_settings": []}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "override_settings": {"": 1}}', 422),
+        (b'{"override_settings": {"sd_model_checkpoint": 7}, "prompt": "x"}', 422),
+        (b'{"styles": ["aurora"], "prompt": "x", "subseed": 1e999, "x": [NaN]}', 200),
+        (b'{"styles": ["aurora"], "prompt": "x", "sampler_name": "\\u0130"}', 422),
+        (b"x" * (64 * 1024 + 1), 413),
+    ],
+)
+def test_hostile_bodies(client: FlaskClient, data: bytes, status: int) -> None:
+    answer = client.post(f"{ROOT}/txt2img", data=data, content_type=JSON)
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == JSON
+    if status != 200:
+        assert len(answer.data) < 20_000
+        assert set(answer.get_json()) == {"error", "detail", "body", "errors"}
+
+
+def test_other_media_types_are_refused(client: FlaskClient) -> None:
+    answer = client.post(f"{ROOT}/txt2img", data=json.dumps(BODY), content_type="text/plain")
+    assert (answer.status_code, answer.get_json()["error"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STATUS if hasattr(kind, "code")])
+def test_every_failure_has_their_shape(kind: type) -> None:
+    if issubclass(kind, InvalidRequest):
+        error = kind(FieldError("seed", "is odd"), FieldError("request", "is odd"))
+        places = [["body", "seed"], ["body"]]
+    else:
+        error = kind("it is so", 7.0) if issubclass(kind, Busy) else kind("it is so")
+        places = None
+    answer = error_answer(failure_of(error), "/sdapi/v1/x")
+    assert set(answer) == {"error", "detail", "body", "errors"}
+    assert isinstance(answer["errors"], str)
+    if places is None:
+        assert answer["detail"] == "it is so"
+    else:
+        assert [place["loc"] for place in answer["detail"]] == places
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_lists_of_what_nobody_can_choose_here(client: FlaskClient, name: str) -> None:
+    assert client.get(f"{ROOT}/{name}").get_json() == FIXED[name]
+
+
+def test_brands_are_styles_and_models(client: FlaskClient) -> None:
+    styles = client.get(f"{ROOT}/prompt-styles").get_json()
+    assert [style["name"] for style in styles] == ["aurora", "pop"]
+    models = client.get(f"{ROOT}/sd-models").get_json()
+    assert [model["title"] for model in models] == ["aurora", "pop"]
+    assert models[0]["sha256"].startswith(models[0]["hash"])
+    pictures(client, styles=[], override_settings={"sd_model_checkpoint": models[0]["title"]})
+
+
+def test_samplers_are_those_the_model_allows(client: FlaskClient) -> None:
+    samplers = client.get(f"{ROOT}/samplers").get_json()
+    assert len(samplers) == len(Scheduler)
+    for sampler in samplers:
+        for name in (sampler["name"], *sampler["aliases"]):
+            _, info = pictures(client, sampler_name=name)
+            assert sampler["name"].startswith(info["sampler_name"])
+    [item] = sampler_items([Scheduler.EULER_A])
+    assert item["name"] == "Euler a"
+
+
+def test_schedulers(client: FlaskClient) -> None:
+    for schedule_type in client.get(f"{ROOT}/schedulers").get_json():
+        for name in (schedule_type["name"], schedule_type["label"]):
+            _, info = pictures(client, sampler_name="DPM++ 2M", scheduler=name)
+            told = info["extra_generation_params"].get("Schedule type", "Automatic")
+            assert told == schedule_type["label"]
+
+
+def test_options_are_told_and_not_kept(client: FlaskClient) -> None:
+    options = client.get(f"{ROOT}/options").get_json()
+    assert options["sd_model_checkpoint"] is None  # there are two brands
+    same = client.post(f"{ROOT}/options", json=options | {"x": None})
+    assert (same.status_code, same.get_json()) == (200, None)
+    other = {"sd_model_checkpoint": "aurora", "y" * 500: 1}
+    answer = client.post(f"{ROOT}/options", json=other)
+    assert answer.status_code == 422
+    assert "in override_settings" in answer.get_json()["detail"][0]["msg"]
+    assert len(answer.data) < 1_000
+
+
+@pytest.mark.parametrize("name", ["refresh-checkpoints", "refresh-loras"])
+def test_there_is_nothing_to_refresh(client: FlaskClient, name: str) -> None:
+    assert client.post(f"{ROOT}/{name}").get_json() is None

@@ -1,0 +1,108 @@
+"""Judges of AUTOMATIC1111's dialect: webuiapi asks a real server, sd-parsers reads its pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sd_parsers import ParserManager
+from web_server import Server
+from webuiapi import WebUIApi
+
+pytestmark = pytest.mark.torch
+
+BRANDS = ["aurora", "botanic", "pop"]
+SMALL = {"width": 256, "height": 256, "steps": 6}
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(
+        {
+            "IMAGEGEN_PRESETS": str(repository / "brand_presets"),
+            "IMAGEGEN_STORAGE": f"file:{tmp_path_factory.mktemp('output')}",
+        }
+    )
+    server.wait_until("/readyz", timeout_s=90)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[WebUIApi]:
+    api = WebUIApi(port=server.port)
+    yield api
+    api.session.close()
+
+
+def test_what_there_is(api: WebUIApi) -> None:
+    assert api.util_get_model_names() == BRANDS
+    assert [style["name"] for style in api.get_prompt_styles()] == BRANDS
+    assert {"DDIM", "Euler a", "DPM++ 2M Karras"} <= set(api.util_get_sampler_names())
+    assert api.util_get_scheduler_names() == ["automatic", "karras"]
+    assert api.util_get_current_model() is None
+    assert api.get_scripts() == {"txt2img": [], "img2img": []}
+    assert api.get_loras() == api.get_upscalers() == api.get_hypernetworks() == []
+    assert api.get_cmd_flags() == {}
+    assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
+
+
+def test_text_becomes_pictures_that_tell_how(api: WebUIApi) -> None:
+    result = api.txt2img(prompt="a red mug", styles=["aurora"], seed=0, batch_size=2, **SMALL)
+    assert [picture.size for picture in result.images] == [(256, 256)] * 2
+    assert result.info["all_seeds"] == [0, 1]
+    assert result.parameters["prompt"] == "a red mug"
+    assert result.info["infotexts"] == [one.info["parameters"] for one in result.images]
+    for picture in result.images:
+        assert len(picture.getcolors(1 << 20) or []) > 500, "a picture of nothing"
+
+
+def test_the_same_seed_makes_the_same_picture(api: WebUIApi) -> None:
+    asked = {"prompt": "a red mug", "seed": 0, "sampler_name": "DPM++ 2M Karras", **SMALL}
+    first, second = (
+        api.txt2img(**asked, override_settings={"sd_model_checkpoint": "pop"}).image
+        for _ in range(2)
+    )
+    assert first.tobytes() == second.tobytes()
+    assert api.txt2img(**asked, styles=["aurora"]).image.tobytes() != first.tobytes()
+
+
+def test_sd_parsers_finds_everything(api: WebUIApi) -> None:
+    answer = api.session.post(
+        f"{api.baseurl}/txt2img",
+        json={
+            "prompt": "a red mug", "negative_prompt": "blurry", "styles": ["botanic"], "seed": 0,
+            "sampler_name": "DPM++ 2M", "scheduler": "Karras", "cfg_scale": 4.5, **SMALL,
+        },
+    ).json()  # fmt: skip
+    picture = api_picture(answer)
+    found = ParserManager().parse(io.BytesIO(picture))
+    assert found is not None
+    assert found.generator.name == "AUTOMATIC1111"
+    [sampler] = found.samplers
+    assert sampler.name == "DPM++ 2M"
+    assert sampler.parameters == {
+        "scheduler": "Karras", "cfg_scale": "4.5", "seed": "0", "steps": "6"
+    }  # fmt: skip
+    assert "a red mug" in sampler.prompts[0].value
+    assert sampler.negative_prompts[0].value.startswith("blurry")
+    info = json.loads(answer["info"])
+    assert (sampler.model.name, sampler.model.hash) == ("starter", info["sd_model_hash"])
+
+
+def test_a_refusal_says_why(api: WebUIApi) -> None:
+    with pytest.raises(RuntimeError, match="LoRA tags are not taken"):
+        api.txt2img(prompt="a mug <lora:pop:1>", styles=["aurora"], **SMALL)
+    with pytest.raises(RuntimeError, match="there are aurora, botanic, pop"):
+        api.txt2img(prompt="a mug", **SMALL)
+    with pytest.raises(RuntimeError, match="for this model"):
+        api.txt2img(prompt="a mug", styles=["aurora"], width=2_048, height=2_048)
+
+
+def api_picture(answer: dict[str, list[str]]) -> bytes:
+    [picture] = answer["images"]
+    return base64.b64decode(picture, validate=True)
