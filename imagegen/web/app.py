@@ -7,6 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from imagegen.web.a1111 import a1111_blueprint, tell_a1111
 from imagegen.web.api import api_blueprint
+from imagegen.web.assets import register_assets
 from imagegen.web.auth import as_forwarded, by_address, register_auth
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
@@ -14,6 +15,7 @@ from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
 from imagegen.web.negotiation import MAX_BODY_BYTES
 from imagegen.web.openai import openai_blueprint, tell_openai
+from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.studio import studio_blueprint
 
@@ -26,6 +28,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.url_map.merge_slashes = False  # its redirects would be HTML
     # Cloud Run ends TLS and says so; the client's address is the one its front end saw.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    register_assets(app)
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111})
     renders_alone = parts.settings.role == "render"
@@ -34,6 +37,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(api_blueprint(parts))
     app.register_blueprint(openai_blueprint(parts))
     app.register_blueprint(a1111_blueprint(parts))
+    app.register_blueprint(openapi_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden, RequestEntityTooLarge
 
@@ -20,14 +18,10 @@ from imagegen.web.collaborators import Collaborators, Engine, PictureService
 from imagegen.web.errors import tell_failure
 from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
 
-_STATIC = Path(__file__).parent / "static"
-_FOR_EVER = "public, max-age=31536000, immutable"
-
 
 def studio_blueprint(parts: Collaborators) -> Blueprint:
     """The page, the form that it sends, and what its script asks for."""
     blueprint = Blueprint("studio", __name__)
-    _register_assets(blueprint)
     blueprint.add_app_template_global(aspect)
     studio = _Studio(parts.service, parts.catalog, parts.engine)
 
@@ -102,25 +96,6 @@ class _Studio:
         return StateView.of(self.engine.status(), draining=self.service.door.closed)
 
 
-def _register_assets(blueprint: Blueprint) -> None:
-    """Static files are kept for ever: their addresses change with their content."""
-    digests = {path.name: _digest(path) for path in _STATIC.iterdir()}
-
-    def asset(name: str) -> str:
-        return url_for("static", filename=name, v=digests[name])
-
-    def keep(response: Response) -> Response:
-        # Only what is called so here: while a new version starts, the old one answers too.
-        name = str((request.view_args or {}).get("filename"))
-        is_asset = request.endpoint == "static" and name in digests
-        if is_asset and request.args.get("v") == digests[name] and response.status_code < 400:
-            response.headers["Cache-Control"] = _FOR_EVER
-        return response
-
-    blueprint.add_app_template_global(asset)
-    blueprint.after_app_request(keep)
-
-
 def _form() -> dict[str, str]:
     """What the form says; an empty field says nothing, but the prompt is then missed.
 
@@ -132,7 +107,3 @@ def _form() -> dict[str, str]:
         return {k: v for k, v in request.form.items() if v.strip() or k == "prompt"}
     except RequestEntityTooLarge:
         raise BodyTooLarge("that is too much text; shorten what you wrote") from None
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,103 @@
+"""What is said about AUTOMATIC1111's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagegen import errors
+from imagegen.web.a1111.bodies import OptionsBody, Txt2ImgBody
+from imagegen.web.a1111.lists import FIXED
+from imagegen.web.openapi.native import GENERATING
+from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations
+
+_PLACES: Mapping[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["type", "loc", "msg"],
+        "properties": {
+            "type": {"type": "string"},
+            "loc": {"type": "array", "items": {"type": "string"}},
+            "msg": {"type": "string"},
+        },
+    },
+}
+A1111_FAILURE: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["error", "detail", "body", "errors"],
+    "properties": {
+        "error": {"type": "string", "description": "A code for programs."},
+        "detail": {"anyOf": [{"type": "string"}, _PLACES]},
+        "body": {"type": "string"},
+        "errors": {"type": "string"},
+    },
+}
+_PICTURES: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["images", "parameters", "info"],
+    "properties": {
+        "images": {"type": "array", "items": {"type": "string"}, "description": "In Base64."},
+        "parameters": {"type": "object", "description": "What was asked."},
+        "info": {"type": "string", "description": "JSON: `all_seeds`, `infotexts` and others."},
+    },
+}
+_READ_FAILURES = (
+    errors.MalformedJson,
+    errors.InvalidRequest,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+)
+
+
+def _items(*names: str) -> Mapping[str, Any]:
+    """A list of objects with at least these keys."""
+    return {"type": "array", "items": {"type": "object", "required": list(names)}}
+
+
+def _list(summary: str, schema: Mapping[str, Any]) -> Operation:
+    return Operation(
+        tag="AUTOMATIC1111", summary=summary, answers={200: Answer("The list", {JSON: schema})}
+    )
+
+
+def _empty(value: object) -> Operation:
+    return _list("Empty: nothing to choose", {"const": value})
+
+
+A1111_OPERATIONS: Operations = {
+    ("POST", "/sdapi/v1/txt2img"): Operation(
+        tag="AUTOMATIC1111",
+        summary="Make pictures",
+        description="Fields that nobody knows are ignored; what would be another picture than "
+        "the one asked for is refused.",
+        body={JSON: Txt2ImgBody},
+        example={"prompt": "a red mug", "styles": [A_BRAND], "seed": 7},
+        answers={200: Answer("The pictures", {JSON: _PICTURES})},
+        failures=GENERATING,
+    ),
+    ("GET", "/sdapi/v1/samplers"): _list("Samplers", _items("name", "aliases", "options")),
+    ("GET", "/sdapi/v1/schedulers"): _list("Schedule types", _items("name", "label")),
+    ("GET", "/sdapi/v1/prompt-styles"): _list("The brands, as styles", _items("name", "prompt")),
+    ("GET", "/sdapi/v1/sd-models"): _list("The brands, as models", _items("title", "model_name")),
+    ("GET", "/sdapi/v1/options"): _list(
+        "What holds where a request says nothing", {"type": "object"}
+    ),
+    ("POST", "/sdapi/v1/options"): Operation(
+        tag="AUTOMATIC1111",
+        summary="Settings are not kept: say what holds already, or get 422",
+        body={JSON: OptionsBody},
+        example={"samples_format": "png"},
+        answers={200: Answer("It holds", {JSON: {"type": "null"}})},
+        failures=_READ_FAILURES,
+    ),
+    **{
+        ("POST", f"/sdapi/v1/{name}"): Operation(
+            tag="AUTOMATIC1111",
+            summary="Nothing to do: what is listed is what there is",
+            answers={200: Answer("Done", {JSON: {"type": "null"}})},
+        )
+        for name in ("refresh-checkpoints", "refresh-loras")
+    },
+    **{("GET", f"/sdapi/v1/{name}"): _empty(value) for name, value in FIXED.items()},
+}

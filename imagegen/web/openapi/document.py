@@ -1,0 +1,185 @@
+"""The document: operations and the models that validate become OpenAPI 3.1."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from werkzeug.routing import Rule
+
+from imagegen import __version__
+from imagegen.errors import Busy, ImagegenError
+from imagegen.web.errors import status_of
+from imagegen.web.openai.answers import ErrorAnswer
+from imagegen.web.openapi.a1111 import A1111_FAILURE, A1111_OPERATIONS
+from imagegen.web.openapi.native import NATIVE_OPERATIONS
+from imagegen.web.openapi.openai import OPENAI_OPERATIONS
+from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations, Schema
+from imagegen.web.openapi.pages import PAGE_OPERATIONS
+from imagegen.web.openapi.shapes import Problem
+
+OPERATIONS: Operations = {
+    **NATIVE_OPERATIONS,
+    **OPENAI_OPERATIONS,
+    **A1111_OPERATIONS,
+    **PAGE_OPERATIONS,
+}
+TAGS = {
+    "Pictures": "Ask for pictures, in imagegen's own words.",
+    "Brands": "What may be asked.",
+    "OpenAI": "The same for OpenAI's clients: a brand is a model.",
+    "AUTOMATIC1111": "The same for AUTOMATIC1111's clients: a brand is a style.",
+    "Operation": "For those who run it.",
+    "Pages": "For browsers.",
+}
+_AUTOMATIC = {"HEAD", "OPTIONS"}
+_REF = "#/components/schemas/{model}"
+_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
+def operations_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str]]:
+    """(method, path) of every route, paths as Flask writes them."""
+    for rule in rules:
+        for method in sorted((rule.methods or set()) - _AUTOMATIC):
+            yield method, rule.rule
+
+
+def build_document(rules: Iterable[Rule], *, root: str, brand: str) -> dict[str, Any]:
+    """Everything that these routes take and give.
+
+    root: the address of this service. brand: one that there is, for the examples.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    routes = set(operations_of(rules))
+    there = {key: operation for key, operation in OPERATIONS.items() if key in routes}
+    for (method, path), operation in there.items():
+        item = paths.setdefault(_VARIABLE.sub(r"{\1}", path), {})
+        item[method.lower()] = _operation(method, path, operation, brand)
+    used = {operation.tag for operation in there.values()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "imagegen",
+            "version": __version__,
+            "summary": "On-brand pictures on demand",
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": root.rstrip("/")}],
+        "tags": [{"name": n, "description": text} for n, text in TAGS.items() if n in used],
+        "paths": paths,
+        "components": {"schemas": _schemas(list(there.values()))},
+    }
+
+
+def _operation(method: str, path: str, operation: Operation, brand: str) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "operationId": _name(method, path),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": _parameters(path, operation),
+        "responses": _responses(path, operation),
+    }
+    if operation.description:
+        said["description"] = operation.description
+    if operation.body:
+        content = {kind: {"schema": _schema(model)} for kind, model in operation.body.items()}
+        if operation.example is not None and JSON in content:
+            text = json.dumps(operation.example).replace(A_BRAND, brand)
+            content[JSON]["example"] = json.loads(text)
+        said["requestBody"] = {"required": True, "content": content}
+    return said
+
+
+def _name(method: str, path: str) -> str:
+    words = re.findall(r"[a-z0-9]+", _VARIABLE.sub(r"\1", path))
+    return "_".join([method.lower(), *words])
+
+
+def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
+    known = {one.name for one in operation.parameters if one.place == "path"}
+    assert set(_VARIABLE.findall(path)) == known, f"{path}: what its variables are is not said"
+    return [
+        {
+            "name": one.name,
+            "in": one.place,
+            "description": one.description,
+            "required": one.place == "path",
+            "schema": dict(one.schema),
+        }
+        for one in operation.parameters
+    ]
+
+
+def _responses(path: str, operation: Operation) -> dict[str, Any]:
+    told = {str(status): _answer(answer) for status, answer in operation.answers.items()}
+    by_status: dict[int, list[type[ImagegenError]]] = {}
+    for kind in operation.failures:
+        by_status.setdefault(_status(path, kind), []).append(kind)
+    for status, kinds in sorted(by_status.items()):
+        codes = ", ".join(f"`{kind.code}`" for kind in kinds)
+        said = f"{HTTPStatus(status).phrase}: {codes}"
+        headers = {}
+        if any(issubclass(kind, Busy) for kind in kinds):
+            headers["Retry-After"] = "Seconds after which it is worth asking again."
+        told.setdefault(str(status), _answer(Answer(said, _failure(path), headers)))
+    told["default"] = _answer(Answer("Any other failure", _failure(path)))
+    return told
+
+
+def _status(path: str, kind: type[ImagegenError]) -> int:
+    status = status_of(kind)
+    return 400 if status == 422 and path.startswith("/v1/") else status
+
+
+def _failure(path: str) -> Mapping[str, Schema]:
+    if path.startswith("/v1/"):
+        return {JSON: ErrorAnswer}
+    if path.startswith("/sdapi/"):
+        return {JSON: A1111_FAILURE}
+    return {"application/problem+json": Problem}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    headers = {"X-Request-Id": "By which the log knows the request.", **answer.headers}
+    said: dict[str, Any] = {
+        "description": answer.description,
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        },
+    }
+    if answer.content:
+        said["content"] = {kind: {"schema": _schema(one)} for kind, one in answer.content.items()}
+    return said
+
+
+def _schema(schema: Schema) -> dict[str, Any]:
+    if isinstance(schema, type):
+        return {"$ref": _REF.format(model=schema.__name__)}
+    return dict(schema)
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    """What is taken is described as it is checked, what is given as it is written."""
+    taken: set[type[BaseModel]] = set()
+    given: set[type[BaseModel]] = {Problem, ErrorAnswer}
+    for operation in operations:
+        taken |= {one for one in operation.body.values() if isinstance(one, type)}
+        for answer in operation.answers.values():
+            given |= {one for one in answer.content.values() if isinstance(one, type)}
+    _, schema = models_json_schema(
+        [*_in_mode("validation", taken), *_in_mode("serialization", given)], ref_template=_REF
+    )
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _in_mode(
+    mode: JsonSchemaMode, models: Iterable[type[BaseModel]]
+) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+    return [(model, mode) for model in sorted(models, key=lambda one: one.__name__)]

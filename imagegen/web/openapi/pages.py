@@ -1,0 +1,91 @@
+"""What is said about pages and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagegen.web.openapi.native import GENERATING
+from imagegen.web.openapi.operation import (
+    FILE,
+    JSON,
+    TEXT,
+    Answer,
+    Operation,
+    Operations,
+    Parameter,
+)
+from imagegen.web.studio_view import FIELDS
+
+_HTML = "text/html"
+_FORM = "application/x-www-form-urlencoded"
+_FIELDS: Mapping[str, Any] = {
+    "type": "object",
+    "description": "Fields of POST /generate, as text.",
+    "properties": dict.fromkeys(FIELDS, TEXT),
+}
+_STATE: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["ready", "sentence", "queued", "phases", "left"],
+}
+
+PAGE_OPERATIONS: Operations = {
+    ("GET", "/"): Operation(
+        tag="Pages",
+        summary="The studio",
+        description="Fields of a request in the address are filled in. 404 from a service that "
+        "renders alone.",
+        answers={200: Answer("The page", {_HTML: TEXT})},
+    ),
+    ("POST", "/"): Operation(
+        tag="Pages",
+        summary="The studio's form, without scripts",
+        description="Other sites' forms get 403.",
+        body={_FORM: _FIELDS},
+        answers={
+            status: Answer(text, {_HTML: TEXT})
+            for status, text in {
+                200: "The page with its pictures",
+                404: "The page; there is no such brand",
+                413: "The page; it was too much text",
+                422: "The page with what is at fault",
+                429: "The page; too many wait",
+                500: "The page; a picture failed",
+                503: "The page; ask again later",
+                504: "The page; it took too long",
+            }.items()
+        },
+    ),
+    ("POST", "/studio/results"): Operation(
+        tag="Pages",
+        summary="The studio's form, for its script",
+        description="Other sites' forms get 403.",
+        body={_FORM: _FIELDS},
+        answers={200: Answer("The pictures", {_HTML: TEXT})},
+        failures=GENERATING,
+    ),
+    ("GET", "/studio/state"): Operation(
+        tag="Pages",
+        summary="What /readyz says, in a sentence",
+        answers={200: Answer("The state", {JSON: _STATE})},
+    ),
+    ("GET", "/static/<path:filename>"): Operation(
+        tag="Pages",
+        summary="What pages are made of",
+        parameters=(Parameter("filename", "path", "As the pages name it."),),
+        answers={200: Answer("The file", {"*/*": FILE}), 304: Answer("You have it")},
+        open_to_all=True,
+    ),
+    ("GET", "/openapi.json"): Operation(
+        tag="Pages",
+        summary="This document",
+        answers={200: Answer("OpenAPI 3.1", {JSON: {"type": "object"}})},
+        open_to_all=True,
+    ),
+    ("GET", "/docs"): Operation(
+        tag="Pages",
+        summary="This document as a page on which to try it",
+        answers={200: Answer("The page", {_HTML: TEXT})},
+        open_to_all=True,
+    ),
+}
