@@ -36,6 +36,7 @@ _EXAMPLES = {
     "generate": """\
   imagegen generate --brand aurora "a red mug"
   imagegen generate --brand aurora "a lamp" --format story --seed 7 --output-format jpeg
+  imagegen generate --brand aurora "a red lamp" --init-image lamp.jpg --strength 0.5
   imagegen generate --brand aurora "a lamp" --url https://imagegen.example.com --json""",
     "batch": """\
   imagegen batch campaign.csv --dry-run       what would be rendered, and what is wrong
@@ -131,6 +132,8 @@ def _add_generate(parser: ArgumentParser) -> None:
         option = f"--{name.replace('_', '-')}"
         if name == "prompt":
             parser.add_argument("prompt", help=about)
+        elif name in rendering.PICTURES:
+            parser.add_argument(option, type=Path, metavar="FILE", help=about)
         elif field.annotation is bool:
             parser.add_argument(option, action="store_const", const="true", help=about)
         else:

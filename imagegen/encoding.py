@@ -37,14 +37,14 @@ def encode(
         texts = {
             "parameters": a1111_parameters(rendering, record),
             "imagegen": json_record(rendering, record),
-            "XML:com.adobe.xmp": xmp_packet(record).decode(),
+            "XML:com.adobe.xmp": xmp_packet(rendering, record).decode(),
         }
         return write_png(pixels, spec.width, spec.height, texts, fast_encoder())
     file = io.BytesIO()
     exif = Image.Exif()
     comment = b"UNICODE\0" + a1111_parameters(rendering, record).encode("utf-16-be")
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = comment
-    xmp = xmp_packet(record, json_record(rendering, record))
+    xmp = xmp_packet(rendering, record, json_record(rendering, record))
     # No chroma subsampling: a brand's flat colours keep their edges. WebP has no such choice.
     options = {"subsampling": 0} if output_format is OutputFormat.JPEG else {"method": 2}
     Image.frombytes("RGB", (spec.width, spec.height), pixels).save(

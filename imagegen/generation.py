@@ -6,7 +6,7 @@ A request's way: GenerationRequest -> [RenderSpec] -> [Rendering] -> Generation.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -18,8 +18,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+
+from imagegen.edits import DEFAULT_STRENGTH, Edit, SentPicture, steps_done
 
 MAX_SEED = 2**32 - 1
 BRAND_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -120,6 +124,21 @@ class GenerationRequest(BaseModel):
         description="Picture i gets seed + i modulo 2^32. "
         "The same seed and request give the same picture.",
     )  # fmt: skip
+    init_image: SentPicture | None = Field(
+        default=None,
+        description="A PNG, JPEG or WebP picture to start from; the new one gets its size unless "
+        "another is said. In JSON it is base64 or a data URL, never an address.",
+    )
+    mask: SentPicture | None = Field(
+        default=None,
+        description="A picture of the size of `init_image`: where it is white that one is "
+        "repainted, where it is black it stays.",
+    )
+    strength: float | None = Field(
+        default=None, gt=0, le=1, allow_inf_nan=False,
+        description="How far `init_image` is left behind: that share of the steps is done; "
+        f"{DEFAULT_STRENGTH} where nothing is said, 1 keeps next to nothing of it.",
+    )  # fmt: skip
     adapter_scale: float | None = Field(
         default=None, ge=0, le=2, allow_inf_nan=False,
         description="Multiplies the weights of the brand's own LoRAs; 0 shows the bare model.",
@@ -138,6 +157,28 @@ class GenerationRequest(BaseModel):
         default=None, gt=0, le=3_600, allow_inf_nan=False,
         description="Refuse or stop what cannot be ready in so many seconds.",
     )  # fmt: skip
+
+    @field_validator("mask", "strength")
+    @classmethod
+    def _goes_with_a_picture(cls, said: object, info: ValidationInfo) -> object:
+        if "init_image" in info.data and info.data["init_image"] is None and said is not None:
+            raise ValueError("goes with init_image")
+        return said
+
+    @field_validator("mask")
+    @classmethod
+    def _as_large_as_the_picture(
+        cls, mask: SentPicture | None, info: ValidationInfo
+    ) -> SentPicture | None:
+        picture = info.data.get("init_image")
+        if mask is None or picture is None:
+            return mask
+        if (mask.width, mask.height) != (picture.width, picture.height):
+            raise ValueError(
+                f"is {mask.width} x {mask.height} pixels, and init_image {picture.width} x"
+                f" {picture.height}: both must have one size"
+            )
+        return mask
 
     @model_validator(mode="after")
     def _one_way_to_say_the_size(self) -> GenerationRequest:
@@ -172,6 +213,18 @@ class RenderSpec:
     seed: int
     adapters: tuple[AdapterUse, ...]
     exact: bool
+    edit: Edit | None = None  # None: it is made from words alone
+
+    @property
+    def step_count(self) -> int:
+        """Denoising steps that are done: of an edit only the last ones."""
+        if self.edit is None:
+            return self.num_inference_steps
+        return steps_done(self.num_inference_steps, self.edit.strength)
+
+    def without_pixels(self) -> RenderSpec:
+        """Equal to this one, without the pictures that came with it: to be remembered."""
+        return self if self.edit is None else replace(self, edit=self.edit.without_pixels())
 
     @property
     def rows(self) -> int:

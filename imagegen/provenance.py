@@ -7,7 +7,7 @@ time, no generation id, no path of this machine. So the same picture gives the s
 |------------------------------------------|-------------------------|-------------------------|
 | `parameters`, AUTOMATIC1111's text       | text chunk `parameters` | EXIF UserComment        |
 | ours, JSON: every fact of the RenderSpec | text chunk `imagegen`   | XMP `imagegen:record`   |
-| IPTC: made by a trained model            | XMP `DigitalSourceType` | XMP `DigitalSourceType` |
+| IPTC: made or edited by a trained model  | XMP `DigitalSourceType` | XMP `DigitalSourceType` |
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from typing import Any
 from xml.sax.saxutils import escape, unescape
 
 from imagegen import __version__
+from imagegen.edits import Edit
 from imagegen.generation import Rendering, RenderSpec, Scheduler
 
-TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+TRAINED_ALGORITHMIC_MEDIA = f"{_SOURCE_TYPES}trainedAlgorithmicMedia"
+COMPOSITE = f"{_SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # edited by a trained model
 
 # AUTOMATIC1111's sampler and schedule type, in its own spelling.
 A1111_SAMPLERS: dict[Scheduler, tuple[str, str | None]] = {
@@ -83,6 +86,8 @@ def a1111_parameters(rendering: Rendering, record: Record) -> str:
         "Model hash": _digest(model.sha256)[:10],
         "Model": _quoted(_last_name(model.name)),
     }
+    if spec.edit is not None:
+        settings["Denoising strength"] = _number(spec.edit.strength)
     if spec.adapters:
         hashes = ", ".join(f"{use.path.stem}: {_digest(use.sha256)[:12]}" for use in spec.adapters)
         settings["Lora hashes"] = json.dumps(hashes, ensure_ascii=False)
@@ -102,8 +107,9 @@ def json_record(rendering: Rendering, record: Record) -> str:
     )  # not allowed in XML
 
 
-def xmp_packet(record: Record, ours: str = "") -> bytes:
+def xmp_packet(rendering: Rendering, record: Record, ours: str = "") -> bytes:
     """An XMP packet (ISO 16684-1) with IPTC's digital source type and, unless empty, our record."""
+    source = TRAINED_ALGORITHMIC_MEDIA if rendering.spec.edit is None else COMPOSITE
     version = escape(record.versions.get("imagegen", __version__))
     element = f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
     return (
@@ -114,7 +120,7 @@ def xmp_packet(record: Record, ours: str = "") -> bytes:
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
         ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
         ' xmlns:imagegen="urn:imagegen:record:1/">'
-        f"<Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}</Iptc4xmpExt:DigitalSourceType>"
+        f"<Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>"
         f"<xmp:CreatorTool>imagegen {version}</xmp:CreatorTool>{element}"
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
@@ -169,7 +175,19 @@ def _spec_facts(spec: RenderSpec) -> dict[str, object]:
             {"file": use.path.name, "sha256": use.sha256, "weight": use.weight}
             for use in spec.adapters
         ],
+        **({} if spec.edit is None else _edit_facts(spec.edit)),
     }
+
+
+def _edit_facts(edit: Edit) -> dict[str, object]:
+    """The hashes of the files that were sent, never the pictures themselves."""
+    facts: dict[str, object] = {
+        "strength": edit.strength,
+        "init_image": {"sha256": edit.init_image.sha256},
+    }
+    if edit.mask is not None:
+        facts["mask"] = {"sha256": edit.mask.sha256}
+    return facts
 
 
 def _find_record(data: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from imagegen.callers import NOBODY, Caller
@@ -39,6 +40,7 @@ from imagegen.spans import record_failure, record_generation
 from imagegen.tracing import current_trace, follow_generation
 
 _log = logging.getLogger(__name__)
+_DECODERS = 2  # sent pictures decoded at a time: each may take hundreds of megabytes meanwhile
 _TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
 
 OnImage = Callable[[GeneratedImage, bytes], None]
@@ -66,6 +68,7 @@ class ImageService:
         self._keeper = keeper
         self._metrics = metrics
         self.door = door
+        self._decoding = threading.Semaphore(_DECODERS)
         self._lock = threading.Lock()  # guards the next two counts
         self._abandoned_gpu_s = 0.0
         self._awaiting_model = 0
@@ -120,7 +123,9 @@ class ImageService:
         audience: Audience,
     ) -> Generation:
         preset = self._catalog.seen_by(caller).get(request.brand)
-        specs = preset.resolve(request, self._model(request, patience))
+        model = self._model(request, patience)
+        with nullcontext() if request.init_image is None else self._decoding:
+            specs = preset.resolve(request, model)
         order = Order(
             f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC), caller.owner
         )
@@ -209,7 +214,7 @@ class ImageService:
             ),
             usage=Usage(
                 gpu_s=gpu_s,
-                steps=sum(one.spec.num_inference_steps for one in renderings),
+                steps=sum(one.spec.step_count for one in renderings),
                 estimated_cost_usd=self._prices.render_usd(gpu_s),
             ),
         )

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from sent_pictures import half_mask, scene
 
 from imagegen import cli
 from imagegen.batch.manifest import ManifestRow
@@ -64,6 +66,18 @@ def test_generate_writes_the_pictures_it_names(workplace):
     assert all((workplace / line.split("  ")[0]).stat().st_size for line in lines)
 
 
+def test_generate_from_a_picture(workplace, capsys):
+    scene(48, 32).save("mug.jpg")
+    half_mask(48, 32).save("mask.png")
+    assert cli.main([
+        "generate", "--brand", "plain", "a blue mug", "--init-image", "mug.jpg",
+        "--mask", "mask.png", "--strength", "0.5", "--json",
+    ]) == 0  # fmt: skip
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["images"][0]["width"], answer["usage"]["steps"]) == (48, 10)
+    assert Image.open(answer["files"][0]).getpixel((40, 5)) != scene(48, 32).getpixel((40, 5))
+
+
 def test_a_folder_that_cannot_be_made_is_told_before_anything_is_rendered(workplace, capsys):
     (workplace / "taken").write_text("")
     assert cli.main(["generate", "--brand", "plain", "a mug", "-o", "taken"]) == 1
@@ -103,6 +117,10 @@ def test_every_field_of_a_request_is_an_option_with_its_description(workplace, c
         (["generate", "--brand", "plain", "x", "--num-images", "9", "--seed", "1.5"],
          "--num-images: must be 8 or less; --seed: must be a whole number"),
         (["generate", "--brand", "plain", "x\udcff"], "prompt: must not contain control char"),
+        (["generate", "--brand", "plain", "x", "--init-image", "empty.csv"],
+         "--init-image: is no PNG, JPEG or WebP picture"),
+        (["generate", "--brand", "plain", "x", "--strength", "0.5"],
+         "--strength: goes with init_image"),
         (["generate", "--brand", "plain", "x", "--url", "ftp://x"], "no http(s) address"),
         (["batch", "none.csv"], "cannot read none.csv: No such file"),
         (["batch", "empty.csv"], "the script is empty"),

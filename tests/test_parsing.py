@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from sent_pictures import scene, sent, text_of
 
 from imagegen.errors import InvalidRequest, MalformedJson
 from imagegen.generation import GenerationRequest
 from imagegen.parsing import parse_json, parse_strings
+
+PICTURE, WIDER = text_of(scene()), text_of(scene(72, 64))
 
 
 def said(**fields: object) -> dict[str, object]:
@@ -57,6 +60,15 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
         (said(scheduler="plms"), "scheduler", "must be 'ddim', "),
         (said(exact=1), "exact", "must be true or false"),
         (said(deadline_s=0), "deadline_s", "must be more than 0"),
+        (said(init_image="https://x.org/a.png"), "init_image", "nothing is fetched"),
+        (said(init_image=7), "init_image", "must be a picture in base64"),
+        (said(init_image=["a"]), "init_image", "must be a picture in base64"),
+        (said(init_image="AAAA"), "init_image", "is no PNG, JPEG or WebP"),
+        (said(init_image=PICTURE, strength=0), "strength", "must be more than 0"),
+        (said(init_image=PICTURE, strength=1.1), "strength", "must be 1.0 or less"),
+        (said(strength=0.5), "strength", "goes with init_image"),
+        (said(mask=PICTURE), "mask", "goes with init_image"),
+        (said(init_image=PICTURE, mask=WIDER), "mask", "is 72 x 64 pixels, and init_image 64 x 64"),
         (said(steps=20), "steps", "is not a known field"),
         ({"brand": "aurora"}, "prompt", "is required"),
     ],
@@ -117,3 +129,28 @@ def test_text_becomes_the_fields_types() -> None:
         ("seed", "must be a whole number"),
         ("exact", "must be true or false"),
     ]
+
+
+def test_a_picture_goes_there_and_back() -> None:
+    fields = said(init_image=f"data:image/png;base64,{PICTURE}", mask=PICTURE, strength=1)
+    request = parsed(fields)
+    assert request.init_image == request.mask == sent(scene())
+    assert len(repr(request)) < 2_000
+    text = request.model_dump_json(exclude_defaults=True)
+    assert json.loads(text)["init_image"] == PICTURE
+    again = parse_json(text.encode())
+    assert again == request
+    assert again.init_image is not None
+    assert again.init_image.data == request.init_image.data
+    assert parse_strings(said(init_image=PICTURE, strength="0.5")).init_image == sent(scene())
+
+
+def test_a_picture_at_fault_is_not_told_twice() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parsed(said(init_image="x", mask=PICTURE, strength=0.5))
+    assert [fault.field for fault in caught.value.fields] == ["init_image"]
+
+
+def test_the_schema_says_that_a_picture_is_text() -> None:
+    schema = GenerationRequest.model_json_schema()["properties"]["init_image"]
+    assert {"type": "string", "contentEncoding": "base64"} in schema["anyOf"]

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from sample_rendering import MODEL, file_of, rendering
 from sd_parsers import ParserManager
+from sent_pictures import half_mask, scene, sent
 
+from imagegen.edits import edit_of
 from imagegen.generation import OutputFormat, Scheduler
 from imagegen.provenance import A1111_SAMPLERS, Record, read_record
 
@@ -91,6 +93,33 @@ def test_xmp_says_that_a_trained_model_made_it(output_format: OutputFormat) -> N
     assert [element.text for element in root.iter(iptc)] == [
         "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     ]
+
+
+EDIT = edit_of(sent(scene(64, 48)), sent(half_mask(64, 48)), 0.25, 64, 48)
+
+
+@every_format
+def test_an_edit_is_told_by_hashes_never_by_the_picture(output_format: OutputFormat) -> None:
+    data = file_of(rendering(edit=EDIT), output_format)
+    record = read_record(data)
+    assert record is not None
+    assert record["strength"] == 0.25
+    assert record["init_image"] == {"sha256": EDIT.init_image.sha256}
+    assert EDIT.mask is not None
+    assert record["mask"] == {"sha256": EDIT.mask.sha256}
+    plain = read_record(file_of(rendering(), output_format))
+    assert record.keys() - plain.keys() == {"strength", "init_image", "mask"}
+    found = ParserManager().parse(io.BytesIO(data))
+    assert found.metadata["Denoising strength"] == "0.25"
+    assert b"compositeWithTrainedAlgorithmicMedia" in data
+    assert b"/trainedAlgorithmicMedia" not in data
+
+
+def test_without_a_mask_there_is_none_in_the_record() -> None:
+    unmasked = rendering(edit=edit_of(sent(scene()), None, 1.0, 64, 48))
+    record = read_record(file_of(unmasked, OutputFormat.PNG))
+    assert record is not None
+    assert "mask" not in record
 
 
 @every_format

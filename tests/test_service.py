@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sample_brands import write_brands
+from sent_pictures import file_of, half_mask, scene, sent
 
 from imagegen.callers import NOBODY, Caller
 from imagegen.door import Door
+from imagegen.edits import SentPicture
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import Preview, Progress, RenderProcess
 from imagegen.errors import (
@@ -22,6 +26,7 @@ from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
     Draining,
+    InvalidRequest,
     ModelLoading,
     QueueFull,
     RenderFailed,
@@ -89,6 +94,36 @@ def test_eight_pictures_each_with_its_own_seed(service: ImageService, folder: Pa
         assert record is not None
         assert record["seed"] == image.seed
     assert generation.usage.steps == 24
+
+
+def test_a_picture_is_made_of_another(service: ImageService, folder: Path) -> None:
+    picture = scene(96, 64)
+    generation = service.generate(
+        asked(init_image=sent(picture), mask=sent(half_mask(96, 64)), strength=0.4, num_images=2)
+    )
+    assert generation.usage.steps == 2, "0.4 of 3 steps, twice"
+    for image in generation.images:
+        assert (image.width, image.height) == (96, 64), "the picture's, not the brand's"
+        data = (folder / image.url.removeprefix("/images/")).read_bytes()
+        made = Image.open(io.BytesIO(data))
+        left = (0, 0, 48, 64)
+        assert made.crop(left).tobytes() == picture.crop(left).tobytes()
+        assert made.tobytes() != picture.tobytes()
+
+
+def test_an_edits_steps_are_told_as_they_are(service: ImageService) -> None:
+    events: list[Progress | Preview] = []
+    service.generate(
+        asked(init_image=sent(scene()), num_inference_steps=10, strength=0.35),
+        on_event=events.append,
+    )
+    assert [(event.step, event.of) for event in events] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_damaged_picture_is_the_callers_fault(service: ImageService) -> None:
+    damaged = SentPicture.of_file(file_of(scene(), "JPEG")[:-60])
+    with pytest.raises(InvalidRequest, match="init_image: is cut short or damaged"):
+        service.generate(asked(init_image=damaged))
 
 
 def test_progress_and_looks_reach_who_asked(service: ImageService) -> None:

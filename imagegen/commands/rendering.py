@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import sys
@@ -29,6 +30,7 @@ from imagegen.parsing import parse_strings
 from imagegen.settings import JobTask, Settings
 
 DONE, SOME_FAILED = 0, 1
+PICTURES = ("init_image", "mask")  # fields of a request that are files here
 _LOAD_S = 900.0
 _LONGEST_REQUEST_S = 3_600.0  # nobody waits at a page for what a command renders
 _SHOWN_ROWS = 5
@@ -84,6 +86,7 @@ def batch(arguments: Namespace) -> int:
 
 def _request(arguments: Namespace) -> GenerationRequest:
     said = {name: getattr(arguments, name) for name in GenerationRequest.model_fields}
+    said |= {name: _in_base64(said[name]) for name in PICTURES if said[name] is not None}
     try:
         return parse_strings({name: value for name, value in said.items() if value is not None})
     except InvalidRequest as error:
@@ -93,6 +96,10 @@ def _request(arguments: Namespace) -> GenerationRequest:
             for fault in error.fields
         ]  # fmt: skip
         raise InvalidRequest(*options) from None
+
+
+def _in_base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
 
 def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[str]:

@@ -136,6 +136,8 @@ class DiffusersRenderer:
             raise RenderFailed(
                 f"{spec.width} x {spec.height} is not in steps of {family.px_per_latent} pixels"
             )
+        if spec.edit is not None:
+            raise RenderFailed("pictures are made from words alone here: init_image is not taken")
         texts = {"prompt": spec.prompt}
         if family.is_guided(spec.guidance_scale):
             texts = {"negative_prompt": spec.negative_prompt} | texts

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagegen.edits import Edit
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import InvalidModel, RenderFailed
 from imagegen.generation import ModelInfo, RenderSpec, RowLimits, Scheduler
@@ -17,6 +18,7 @@ MAX_WORDS = 77
 SLOW_STEP_S = 0.25
 ONE_PICTURE = RowLimits()
 Colour = tuple[int, int, int]
+Size = tuple[int, int]
 
 
 @dataclass
@@ -29,11 +31,14 @@ class FakeDenoising:
 
     @property
     def step_count(self) -> int:
-        return self.spec.num_inference_steps
+        return self.spec.step_count
 
 
 class FakeRenderer:
-    """Draws a gradient that depends on everything in the spec. Words in the prompt inject faults:
+    """Draws a gradient that depends on everything in the spec, over the picture that it edits.
+
+    With `strength` 0.6 the gradient makes 60 % of it, where the mask is white. Words in the prompt
+    inject faults:
 
     `!crash` the process is killed in a step      `!oom` no step of it ever fits in memory
     `!hang`  a step never returns                 `!nan` it fails by itself at the end
@@ -109,7 +114,8 @@ class FakeRenderer:
 def draw(spec: RenderSpec, width: int, height: int) -> Picture:
     """A diagonal gradient, top left to bottom right.
 
-    It leads from a colour of the brand and its adapters to a colour of all the rest.
+    It leads from a colour of the brand and its adapters to a colour of all the rest. An edited
+    picture shines through.
     """
     start = _colour(spec.brand, *((use.sha256, use.weight) for use in spec.adapters))
     end = _colour(
@@ -123,7 +129,22 @@ def draw(spec: RenderSpec, width: int, height: int) -> Picture:
         for a, b in zip(start, end, strict=True)
     )
     pixels = b"".join(ramp[3 * y : 3 * (y + width)] for y in range(height))
+    if spec.edit is not None:
+        pixels = _over(spec.edit, (spec.width, spec.height), pixels, (width, height))
     return Picture(pixels=pixels, width=width, height=height)
+
+
+def _over(edit: Edit, full: Size, pixels: bytes, size: Size) -> bytes:
+    """RGB rows of `size` laid over the edited picture, which has the size `full`."""
+    from PIL import Image
+
+    under = Image.frombytes("RGB", full, edit.init_image.rows).resize(size)
+    drawn = Image.blend(under, Image.frombytes("RGB", size, pixels), edit.strength)
+    if edit.mask is not None:
+        drawn = Image.composite(
+            drawn, under, Image.frombytes("L", full, edit.mask.rows).resize(size)
+        )
+    return drawn.tobytes()
 
 
 def _colour(*parts: object) -> Colour:

@@ -157,7 +157,7 @@ class Orders:
         verdicts = []
         for number in self._schedule.lost(suspects):
             order = self._open.pop(number)
-            self._quarantine[order.spec] = None
+            self._quarantine[order.spec.without_pixels()] = None
             if len(self._quarantine) > QUARANTINE_SIZE:
                 del self._quarantine[next(iter(self._quarantine))]
             verdicts.append(Verdict(order.future, _quarantined(order.spec)))

@@ -94,7 +94,7 @@ class Schedule:
         for spec in specs:
             number = self._next_number
             self._next_number += 1
-            ticket = Ticket(number, caller, spec, deadline_at, spec.num_inference_steps)
+            ticket = Ticket(number, caller, spec, deadline_at, spec.step_count)
             self._alive[number] = ticket
             heapq.heappush(self._deadlines, (deadline_at, number))
             self._stand_in_line(ticket)
@@ -106,7 +106,7 @@ class Schedule:
         admitted = []
         while (ticket := self._pop_next()) is not None:
             ticket.share = self._share_of(ticket.caller)
-            ticket.steps_left = ticket.spec.num_inference_steps
+            ticket.steps_left = ticket.spec.step_count
             self._in_flight[ticket.number] = ticket
             admitted.append(ticket)
         return admitted

@@ -13,6 +13,7 @@ from typing import TypeVar
 from imagegen.adapter_files.check import check_adapter, check_file
 from imagegen.adapter_files.targets import read_modules
 from imagegen.callers import Caller
+from imagegen.edits import DEFAULT_STRENGTH, Edit, edit_of, fitted_size, steps_done
 from imagegen.errors import (
     BannedTerm,
     FieldError,
@@ -73,6 +74,11 @@ class BrandPreset:
         if scheduler not in model.schedulers:
             allowed = ", ".join(model.schedulers)
             faults.append(FieldError("scheduler", f"{scheduler} is not one of {allowed}"))
+        steps = _first(request.num_inference_steps, said.num_inference_steps, DEFAULT_STEPS)
+        if request.init_image is not None and not steps_done(steps, _strength(request)):
+            faults.append(
+                FieldError("strength", f"{_strength(request):g} of {steps} steps is not even one")
+            )
         self._refuse(request, faults)
         seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
         first = RenderSpec(
@@ -81,14 +87,13 @@ class BrandPreset:
             negative_prompt=_first(request.negative_prompt, self.negative_prompt),
             width=width,
             height=height,
-            num_inference_steps=_first(
-                request.num_inference_steps, said.num_inference_steps, DEFAULT_STEPS
-            ),
+            num_inference_steps=steps,
             guidance_scale=_first(request.guidance_scale, said.guidance_scale, DEFAULT_GUIDANCE),
             scheduler=scheduler,
             seed=seed,
             adapters=self._adapters(_first(request.adapter_scale, said.adapter_scale, 1.0)),
             exact=request.exact,
+            edit=_edit(request, width, height),
         )
         return [
             replace(first, seed=(seed + index) % (MAX_SEED + 1))
@@ -151,6 +156,18 @@ class BrandPreset:
                 if not model.min_px <= side <= model.max_px
             )
             return request.width, request.height
+        if request.format is None and request.init_image is not None:
+            try:
+                return fitted_size(request.init_image, model.min_px, model.max_px)
+            except ValueError as error:
+                faults.append(FieldError("init_image", str(error)))
+                return model.native_px, model.native_px
+        return self._named_size(request, model, faults)
+
+    def _named_size(
+        self, request: GenerationRequest, model: ModelInfo, faults: list[FieldError]
+    ) -> tuple[int, int]:
+        """A format's size, or the brand's own."""
         said = self.defaults
         if request.format is None and said.width is not None and said.height is not None:
             name, size = "the brand's own size", (said.width, said.height)
@@ -303,6 +320,17 @@ def _beyond(size: tuple[int, int], model: ModelInfo) -> bool:
 
 def _scheduler_of(model: ModelInfo) -> Scheduler:
     return DEFAULT_SCHEDULER if DEFAULT_SCHEDULER in model.schedulers else model.schedulers[0]
+
+
+def _strength(request: GenerationRequest) -> float:
+    return _first(request.strength, DEFAULT_STRENGTH)
+
+
+def _edit(request: GenerationRequest, width: int, height: int) -> Edit | None:
+    """Decodes the pictures, once all else is found to be right. Raises InvalidRequest."""
+    if request.init_image is None:
+        return None
+    return edit_of(request.init_image, request.mask, _strength(request), width, height)
 
 
 def _first(*choices: T | None) -> T:

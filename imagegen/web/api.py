@@ -19,7 +19,6 @@ from imagegen.generation import (
     ModelInfo,
     OutputFormat,
 )
-from imagegen.parsing import parse_json
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
 from imagegen.web.auth import current_caller
@@ -27,7 +26,7 @@ from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.images import picture_response
 from imagegen.web.links import root_of, with_absolute_links
-from imagegen.web.negotiation import json_body, negotiate
+from imagegen.web.negotiation import negotiate, read_request
 
 _COVER_CACHING = "public, max-age=3600"
 _COVER_TYPES = {
@@ -49,7 +48,7 @@ def api_blueprint(parts: Collaborators) -> Blueprint:
     @api.post("/generate")
     def generate() -> ResponseReturnValue:
         root = root_of(request)  # a Host that is none is refused before anything is rendered
-        asked, as_picture = negotiate(request.accept_mimetypes, parse_json(json_body(request)))
+        asked, as_picture = negotiate(request.accept_mimetypes, read_request(request))
         ask = partial(service.generate, asked, caller=current_caller(), wanted=still_there(request))
         return _as_picture(ask, root) if as_picture else _as_json(ask, root)
 

@@ -13,17 +13,18 @@ from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
-from imagegen.web.negotiation import MAX_BODY_BYTES
 from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
+from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
 from imagegen.web.studio import studio_blueprint
 
 
 def create_app(parts: Collaborators) -> Flask:
     """The WSGI application around `parts`; it starts and stops nothing."""
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES  # where no picture is sent
+    open_picture_room(app)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of formats has a meaning
     app.url_map.merge_slashes = False  # its redirects would be HTML
     # Cloud Run ends TLS and says so; the client's address is the one its front end saw.

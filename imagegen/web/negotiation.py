@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Request
 from werkzeug.datastructures import MIMEAccept
 
 from imagegen.errors import BodyTooLarge, FieldError, InvalidRequest, UnsupportedMediaType
 from imagegen.generation import GenerationRequest, OutputFormat
+from imagegen.parsing import parse_json
+from imagegen.web.picture_room import MAX_BODY_BYTES, MAX_PICTURE_BYTES, picture_room
 
-MAX_BODY_BYTES = 64 * 1024
 _JSON = "application/json"
 _FORMATS = {output_format.content_type: output_format for output_format in OutputFormat}
+# A picture in JSON: a long text of base64's letters, the stroke as some libraries escape it
+_PICTURE = re.compile(rb'"(?:data:image\\?/[a-z]+;base64,)?[A-Za-z0-9+/=\\]{1024,}+"')
+
+
+def read_request(request: Request) -> GenerationRequest:
+    """What a JSON body asks for; its pictures are counted until nobody holds them any more.
+
+    Raises CallerError, and QueueFull where there is no room for more pictures.
+    """
+    room = picture_room()
+    with room.reading(request):
+        asked = parse_json(picture_body(request))
+    room.hold(asked.init_image, asked.mask)
+    return asked
 
 
 def json_body(request: Request) -> bytes:
     """The body, if it is JSON in UTF-8. Raises UnsupportedMediaType and BodyTooLarge."""
+    # werkzeug cuts off a chunked body at its limit without a word; one byte more tells it apart.
+    request.max_content_length = MAX_BODY_BYTES + 1
+    body = _json(request)
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"the body may have {MAX_BODY_BYTES:,} bytes at most")
+    return body
+
+
+def picture_body(request: Request) -> bytes:
+    """The same, with pictures in it that do not count; to be read within PictureRoom.reading."""
+    body = _json(request)
+    if len(body) <= MAX_BODY_BYTES:
+        return body
+    pictures_bytes = sum(len(found[0]) for found in _PICTURE.finditer(body))
+    if pictures_bytes > MAX_PICTURE_BYTES:
+        raise BodyTooLarge(f"a body's pictures may have {MAX_PICTURE_BYTES:,} bytes at most")
+    if len(body) - pictures_bytes > MAX_BODY_BYTES:
+        raise BodyTooLarge(
+            f"besides pictures in base64 the body may have {MAX_BODY_BYTES:,} bytes at most"
+        )
+    return body
+
+
+def _json(request: Request) -> bytes:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != _JSON or charset not in ("utf-8", "utf8", "us-ascii"):
         said = request.headers.get("Content-Type", "nothing")
         raise UnsupportedMediaType(f"send Content-Type: application/json in UTF-8, not {said}")
-    # werkzeug cuts off a chunked body at its limit without a word; one byte more tells it apart.
-    request.max_content_length = MAX_BODY_BYTES + 1
-    body = request.get_data(cache=False)
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyTooLarge(f"the body may have {MAX_BODY_BYTES:,} bytes at most")
-    return body
+    return request.get_data(cache=False)
 
 
 def negotiate(accept: MIMEAccept, asked: GenerationRequest) -> tuple[GenerationRequest, bool]:

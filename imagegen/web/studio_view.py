@@ -19,10 +19,9 @@ from imagegen.presets.formats import built_in_formats
 from imagegen.presets.view import BrandView
 from imagegen.web.errors import retry_after
 
-# The other fields are for programs: here a format says the size.
-FIELDS = tuple(
-    name for name in GenerationRequest.model_fields if name not in ("width", "height", "deadline_s")
-)
+# for programs; here a format says the size
+_NOT_HERE = ("width", "height", "deadline_s", "init_image", "mask", "strength")
+FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in _NOT_HERE)
 ADVANCED = (
     "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "adapter_scale",
     "output_format", "output_quality", "campaign", "exact",

@@ -6,7 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from sent_pictures import half_mask, scene, sent
 
+from imagegen.edits import edit_of
 from imagegen.engine.fake import FakeRenderer, draw
 from imagegen.errors import InvalidModel
 from imagegen.generation import AdapterUse, RenderSpec, Scheduler
@@ -21,6 +23,7 @@ OTHER = {
     "guidance_scale": 1.0,
     "scheduler": Scheduler.EULER,
     "seed": 8,
+    "edit": edit_of(sent(scene(24, 16)), None, 0.9, 24, 16),
     "adapters": (AdapterUse(Path("aurora.safetensors"), "ab12", 1.0),),
 }
 
@@ -56,6 +59,24 @@ def test_it_is_a_gradient(make_spec):
     middle = pixels[3 * (8 * 24 + 12) :][:3]
     for a, b, c in zip(first, middle, last, strict=True):
         assert min(a, c) <= b <= max(a, c)
+
+
+def test_an_edited_picture_shines_through_where_the_mask_is_black(make_spec):
+    picture, mask = sent(scene(24, 16)), sent(half_mask(24, 16))
+    edit = edit_of(picture, mask, 0.75, 24, 16)
+    plain, edited = render(make_spec()), render(make_spec(edit=edit))
+    rows = zip(edit.init_image.rows, plain.pixels, edited.pixels, strict=True)
+    for at, (under, over, seen) in enumerate(rows):
+        expected = under / 4 + over * 3 / 4 if edit.mask.rows[at // 3] else under
+        assert abs(seen - expected) <= 1
+
+
+def test_of_an_edit_only_a_share_of_the_steps_is_done(make_spec):
+    edit = edit_of(sent(scene()), None, 0.75, 24, 16)
+    renderer = FakeRenderer()
+    assert renderer.begin(make_spec(edit=edit, num_inference_steps=8)).step_count == 6
+    look = renderer.preview(renderer.begin(make_spec(edit=edit)))
+    assert len(look.pixels) == 3 * 2 * 3
 
 
 def test_a_preview_is_small(make_spec):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sent_pictures import half_mask, scene, sent
 
+from imagegen.edits import edit_of
 from imagegen.engine import orders as orders_module
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.messages import (
@@ -254,3 +256,21 @@ def test_a_trace_goes_along(orders, make_spec):
     orders.submit([make_spec()], "", 0.0, 10.0, Audience(None, previews=False, trace=trace))
     orders.admit(1.0)
     assert orders.outbox[0].trace is trace
+
+
+def test_the_quarantine_knows_an_edit_and_forgets_its_pixels(orders, make_spec):
+    edit = edit_of(sent(scene()), sent(half_mask()), 0.7, 24, 16)
+    spec = make_spec(edit=edit)
+    [future] = submit(orders, spec)
+    for _ in range(2):
+        number = next(message.number for message in orders.outbox if isinstance(message, Render))
+        hear(orders, Heartbeat((number,)))
+        tell(orders.lost())
+        orders.admit(2.0)
+    with pytest.raises(Quarantined):
+        future.result(0)
+    [known] = orders._quarantine
+    assert known.edit.init_image.rows == known.edit.mask.rows == b""
+    with pytest.raises(Quarantined):
+        submit(orders, spec)
+    submit(orders, make_spec(edit=edit_of(sent(scene()), None, 0.7, 24, 16)))

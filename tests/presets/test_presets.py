@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.numpy import save_file
+from sent_pictures import file_of, half_mask, scene, sent
 
 from imagegen.callers import Caller
+from imagegen.edits import SentPicture, edit_of
 from imagegen.errors import BannedTerm, ImagegenError, InvalidRequest, UnknownBrand
 from imagegen.generation import GenerationRequest, ModelInfo, Scheduler
 from imagegen.presets import BrandPreset, PresetCatalog
@@ -60,6 +62,8 @@ def resolve(preset: BrandPreset, model: ModelInfo = MODEL, **said):
     return preset.resolve(request, model)
 
 
+PICTURE, MASK = sent(scene(72, 128)), sent(half_mask(72, 128))
+
 # parameter: what a request says, what the specs then hold
 ROWS = {
     "brand": ({"brand": "aurora"}, {"brand": ["aurora"]}),
@@ -73,6 +77,18 @@ ROWS = {
     "guidance_scale": ({"guidance_scale": 0}, {"guidance_scale": [0]}),
     "scheduler": ({"scheduler": "ddim"}, {"scheduler": [Scheduler.DDIM]}),
     "seed": ({"seed": 2**32 - 1, "num_images": 2}, {"seed": [2**32 - 1, 0]}),
+    "init_image": (
+        {"init_image": PICTURE},
+        {"width": [72], "height": [128], "edit": [edit_of(PICTURE, None, 0.6, 72, 128)]},
+    ),
+    "mask": (
+        {"init_image": PICTURE, "mask": MASK, "format": "story"},
+        {"edit": [edit_of(PICTURE, MASK, 0.6, 96, 160)]},
+    ),
+    "strength": (
+        {"init_image": PICTURE, "strength": 0.25, "width": 64, "height": 64},
+        {"width": [64], "height": [64], "edit": [edit_of(PICTURE, None, 0.25, 64, 64)]},
+    ),
     "adapter_scale": ({"adapter_scale": 2.0}, {"weights": [(1.0, -2.0)]}),
     "output_format": ({"output_format": "jpeg"}, {}),  # the file's business, not the picture's
     "output_quality": ({"output_quality": 1}, {}),
@@ -92,6 +108,7 @@ SILENT = {
     "seed": [7],
     "weights": [(0.5, -1.0)],
     "exact": [False],
+    "edit": [None],
 }
 
 
@@ -112,6 +129,34 @@ def test_a_brand_that_says_nothing_leaves_it_to_the_model(catalog):
     assert (spec.guidance_scale, spec.scheduler) == (5.0, Scheduler.DPMPP_2M_KARRAS)
     [spec] = resolve(catalog.get("plain"), replace(MODEL, schedulers=(Scheduler.LCM,)))
     assert spec.scheduler is Scheduler.LCM
+
+
+def test_all_pictures_of_a_request_are_edits_of_one(aurora):
+    first, second = resolve(aurora, init_image=PICTURE, num_images=2)
+    assert first.edit is second.edit
+    assert (first.seed, second.seed) == (7, 8)
+    assert [spec.step_count for spec in (first, second)] == [7, 7]  # 0.6 of 12
+
+
+def test_an_edit_must_do_a_step(aurora):
+    assert resolve(aurora, init_image=PICTURE, strength=0.09)[0].step_count == 1
+    with pytest.raises(InvalidRequest, match=r"strength: 0\.08 of 12 steps is not even one"):
+        resolve(aurora, init_image=PICTURE, strength=0.08)
+    with pytest.raises(InvalidRequest, match=r"strength: 0\.6 of 1 steps"):
+        resolve(aurora, init_image=PICTURE, num_inference_steps=1)
+
+
+def test_a_picture_of_an_impossible_shape_is_told_with_all_else(aurora):
+    long = sent(scene(1_000, 40))
+    with pytest.raises(InvalidRequest, match=r"init_image: is 1000 x 40.*; prompt: LoRA tags"):
+        resolve(aurora, init_image=long, prompt="<lora:x:1>")
+    assert resolve(aurora, init_image=long, format="square")[0].width == 256
+
+
+def test_a_damaged_picture_is_told_by_its_field(aurora):
+    damaged = SentPicture.of_file(file_of(scene(), "JPEG")[:-60])
+    with pytest.raises(InvalidRequest, match="init_image: is cut short or damaged"):
+        resolve(aurora, init_image=damaged)
 
 
 def test_zero_is_a_value_of_a_brand(catalog):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from sent_pictures import half_mask, scene, text_of
 from stand_ins import Metadata, Renderer, number_of, running, write_certificate
 from web_server import Server, free_port
 
@@ -190,6 +191,18 @@ def test_what_is_forwarded(page: FlaskClient, renderer: Renderer, tmp_path: Path
     assert "X-Serverless-Authorization" not in renderer.headers[0], "not over plain HTTP"
     picture = page.post("/generate", json=ASKED, headers={"Accept": "image/png"})
     assert (picture.data, picture.headers["X-Seed"]) == (b"picture", "7")
+
+
+def test_pictures_are_forwarded_as_they_came(
+    page: FlaskClient, renderer: Renderer, tmp_path: Path
+) -> None:
+    renderer.generate = (200, {}, answer(tmp_path))
+    pictures = {"init_image": text_of(scene(2_000, 40)), "mask": text_of(half_mask(2_000, 40))}
+    assert page.post("/generate", json=ASKED | pictures | {"strength": 1}).status_code == 200
+    assert json.loads(renderer.bodies[0]) == ASKED | pictures | {"strength": 1, "deadline_s": 300.0}
+    refused = page.post("/generate", json=ASKED | {"init_image": "AAAA"})
+    assert refused.status_code == 422
+    assert len(renderer.bodies) == 1, "what is no picture is refused without the renderer"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from imagegen.web.negotiation import MAX_BODY_BYTES
+from imagegen.web.picture_room import MAX_BODY_BYTES
 
 JSON = "application/json"
 GOOD = {"brand": "aurora", "prompt": "a mug"}

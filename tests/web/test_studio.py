@@ -98,7 +98,9 @@ def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) 
     page = open_page(client)
     named = {a["name"] for tag, a in page.tags if "name" in a and tag != "meta"}
     assert named == set(FIELDS)
-    assert set(GenerationRequest.model_fields) - named == {"width", "height", "deadline_s"}
+    assert set(GenerationRequest.model_fields) - named == {
+        "width", "height", "deadline_s", "init_image", "mask", "strength"
+    }  # fmt: skip
     assert set(ADVANCED) < named
 
 
