@@ -171,16 +171,35 @@ def edit_of(
     )
 
 
+def upright(name: str, picture: SentPicture) -> Image:
+    """All its pixels as they are seen, RGB or RGBA. Raises InvalidRequest about field `name`."""
+    try:
+        return _fitted(picture, (picture.width, picture.height))
+    except Exception as error:  # decoders raise all kinds of things at hostile bytes
+        raise _undecodable(name, error) from None
+
+
+def laid_on(ground: str, image: Image) -> Image:
+    """RGB: transparent parts take the colour `ground`."""
+    from PIL import Image as Pillow
+
+    if image.mode == "RGB":
+        return image
+    laid = Pillow.new("RGB", image.size, ground)
+    laid.paste(image, mask=image.getchannel("A"))
+    return laid
+
+
 def _decoded(name: str, picture: SentPicture, size: tuple[int, int]) -> bytes:
     try:
-        return _on("white", _fitted(picture, size)).tobytes()
+        return laid_on("white", _fitted(picture, size)).tobytes()
     except Exception as error:  # decoders raise all kinds of things at hostile bytes
         raise _undecodable(name, error) from None
 
 
 def _decoded_mask(picture: SentPicture, size: tuple[int, int]) -> bytes:
     try:
-        grey = _on("black", _fitted(picture, size)).convert("L")
+        grey = laid_on("black", _fitted(picture, size)).convert("L")
     except Exception as error:  # as above
         raise _undecodable("mask", error) from None
     rows = grey.point([255 if level >= _HALF else 0 for level in range(256)]).tobytes()
@@ -220,16 +239,6 @@ def _in_colours(image: Image) -> Image:
         image = image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-def _on(ground: str, image: Image) -> Image:
-    from PIL import Image as Pillow
-
-    if image.mode == "RGB":
-        return image
-    laid = Pillow.new("RGB", image.size, ground)
-    laid.paste(image, mask=image.getchannel("A"))
-    return laid
 
 
 def _opened(data: bytes) -> Image:

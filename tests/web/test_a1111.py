@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
+import zlib
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imagegen.errors import Busy, FieldError, InvalidRequest
 from imagegen.generation import Scheduler
@@ -179,6 +182,139 @@ def test_every_failure_has_their_shape(kind: type) -> None:
         assert answer["detail"] == "it is so"
     else:
         assert [place["loc"] for place in answer["detail"]] == places
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, format=kind, **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+PICTURE = encoded(Image.new("RGB", (64, 40), "red"))
+
+
+def edited(client: FlaskClient, status: int = 200, **fields: Any) -> dict[str, Any]:
+    body = BODY | {"init_images": [PICTURE]} | fields
+    answer = client.post(f"{ROOT}/img2img", json=body)
+    assert answer.status_code == status, answer.text
+    said: dict[str, Any] = answer.get_json()
+    return said
+
+
+def test_a_picture_becomes_another_one(client: FlaskClient) -> None:
+    answer = edited(client, denoising_strength=0.5, include_init_images=True)
+    info = json.loads(answer["info"])
+    assert (info["width"], info["height"], info["denoising_strength"]) == (64, 40, 0.5)
+    assert "Denoising strength: 0.5" in info["infotexts"][0]
+    assert not {"init_images", "mask"} & set(answer["parameters"])
+    ours = {
+        "brand": "aurora", "prompt": "a mug", "seed": 0, "init_image": PICTURE, "strength": 0.5
+    }  # fmt: skip
+    alone = client.post("/generate", json=ours, headers={"Accept": "image/png"})
+    assert base64.b64decode(answer["images"][0]) == alone.data
+
+
+def test_a_part_of_a_picture_is_repainted(client: FlaskClient) -> None:
+    mask = Image.new("L", (64, 40), 0)
+    mask.paste(255, (0, 0, 32, 40))
+    answer = edited(
+        client, mask=f"data:image/png;base64,{encoded(mask)}", mask_blur=4, width=64, height=40
+    )
+    info = json.loads(answer["info"])
+    assert info["denoising_strength"] == 0.75
+    assert info["warnings"] == ["mask_blur is not done: the mask's edge is where half its grey is"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"init_images": []}, "init_images"),
+        ({"denoising_strength": 0}, "denoising_strength"),
+        ({"denoising_strength": 1.01}, "denoising_strength"),
+        ({"denoising_strength": 0.01}, "denoising_strength"),
+        ({"mask": encoded(Image.new("L", (64, 40), 0))}, "mask"),
+        ({"mask": "x"}, "mask"),
+        ({"inpainting_fill": 3}, "inpainting_fill"),
+        ({"init_images": ["http://127.0.0.1/x.png"]}, "init_images"),
+        ({"init_images": [PICTURE[:-40]]}, "init_images"),
+    ],
+)
+def test_faults_of_a_picture_in_their_names(
+    client: FlaskClient, fields: dict[str, Any], place: str
+) -> None:
+    places = [fault["loc"][1] for fault in edited(client, 422, **fields)["detail"]]
+    assert places == [place]
+
+
+def test_a_picture_that_is_sent_to_txt2img_is_not_overlooked(client: FlaskClient) -> None:
+    [fault] = refusal(client, 422, init_images=["x"])["detail"]
+    assert fault["msg"] == "is not done here; send it to img2img"
+
+
+def test_bodies_with_pictures_may_be_large_and_no_larger(client: FlaskClient) -> None:
+    noise = Image.frombytes("RGB", (600, 375), random.Random(1).randbytes(600 * 375 * 3))
+    edited(client, init_images=[encoded(noise)])
+    assert edited(client, 413, init_images=["A" * (21 << 20)])["error"] == "body_too_large"
+
+
+def png_info(client: FlaskClient, image: str, status: int = 200) -> dict[str, Any]:
+    answer = client.post(f"{ROOT}/png-info", json={"image": image})
+    assert answer.status_code == status, answer.text
+    said: dict[str, Any] = answer.get_json()
+    return said
+
+
+@pytest.mark.parametrize("samples_format", ["png", "jpg", "webp"])
+def test_our_files_tell_how_they_were_made(client: FlaskClient, samples_format: str) -> None:
+    images, info = pictures(
+        client, prompt="東京, a mug", override_settings={"samples_format": samples_format}
+    )
+    found = png_info(client, base64.b64encode(images[0]).decode())
+    assert found["info"] == info["infotexts"][0]
+    assert found["parameters"]["Prompt"] == "aurora style, 東京, a mug"
+    assert (found["parameters"]["Seed"], found["parameters"]["Size-1"]) == ("0", "64")
+    if samples_format == "png":
+        assert json.loads(found["items"]["imagegen"])["brand"] == "aurora"
+
+
+def test_what_a_file_tells_makes_the_same_picture_again(client: FlaskClient) -> None:
+    images, _ = pictures(client, styles=["pop"], sampler_name="DPM++ 2M", scheduler="Karras")
+    told = png_info(client, base64.b64encode(images[0]).decode())["parameters"]
+    again, _ = pictures(
+        client, styles=["pop"], prompt=told["Prompt"], seed=int(told["Seed"]),
+        sampler_name=told["Sampler"], scheduler=told["Schedule type"], steps=int(told["Steps"]),
+        cfg_scale=float(told["CFG scale"]), width=int(told["Size-1"]), height=int(told["Size-2"]),
+    )  # fmt: skip
+    assert again == images
+
+
+def test_files_of_others(client: FlaskClient) -> None:
+    texts = PngInfo()
+    texts.add_text("parameters", "a cat\nSteps: 1, Sampler: LMS, Seed: 0", zip=True)
+    texts.add_itxt("author", "Zoë")
+    found = png_info(client, encoded(Image.new("RGB", (8, 8)), pnginfo=texts))
+    assert found["parameters"]["Sampler"] == "LMS"
+    assert found["items"] == {"author": "Zoë"}
+    assert png_info(client, PICTURE) == {"info": "", "items": {}, "parameters": {}}
+
+
+def test_hostile_files_cost_nothing(client: FlaskClient) -> None:
+    bomb = bytearray(base64.b64decode(PICTURE))
+    bomb[16:24] = (100_000).to_bytes(4, "big") * 2  # its size, in IHDR
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
+    texts = PngInfo()
+    texts.add_text("parameters", "x" * (1 << 26), zip=True)
+    for data in (
+        base64.b64encode(bomb).decode(),
+        encoded(Image.new("RGB", (8, 8)), pnginfo=texts),
+        "",
+        "x",
+        "http://127.0.0.1/x.png",
+        encoded(Image.new("RGB", (8, 8)), "GIF"),
+    ):
+        [fault] = png_info(client, data, 422)["detail"]
+        assert fault["loc"] == ["body", "image"]
+    assert client.post(f"{ROOT}/png-info", json={}).status_code == 422
 
 
 @pytest.mark.parametrize("name", FIXED)

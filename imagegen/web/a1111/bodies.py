@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from imagegen.edits import SentPicture
 
 
 class Txt2ImgBody(BaseModel):
@@ -61,6 +63,39 @@ class Txt2ImgBody(BaseModel):
     campaign: str | None = Field(
         default=None, description="Carried to the record, the metrics and the cost report. Ours."
     )
+
+
+class Img2ImgBody(Txt2ImgBody):
+    """A picture from words and a picture."""
+
+    init_images: list[SentPicture] | None = Field(
+        default=None, description="One picture in Base64 or as a data URL, never an address."
+    )
+    denoising_strength: float | None = Field(
+        default=0.75, description="How far the picture is left behind, above 0, up to 1."
+    )
+    resize_mode: int | None = Field(
+        default=0,
+        description="Where width and height have other proportions than the picture: 0 stretches "
+        "it, 1 cuts off what juts out, 2 fills up what is missing with its edges.",
+    )
+    mask: Annotated[SentPicture | None, BeforeValidator(lambda said: said or None)] = Field(
+        default=None,
+        description="What is white is repainted, or what is not transparent where something is.",
+    )
+    inpainting_mask_invert: int | None = Field(default=0, description="1: what is black instead.")
+    inpainting_fill: int | None = Field(
+        default=0,
+        description="What is repainted starts from: 0 the colours around it, 1 what is there.",
+    )
+
+
+class PngInfoBody(BaseModel):
+    """A file that somebody has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: SentPicture = Field(description="PNG, JPEG or WebP in Base64 or as a data URL.")
 
 
 class OptionsBody(BaseModel):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
 
 from flask import Blueprint, Response, jsonify, request
 
-from imagegen.errors import InvalidRequest
-from imagegen.generation import GeneratedImage
+from imagegen.generation import GeneratedImage, GenerationRequest
 from imagegen.parsing import read_json
 from imagegen.presets import PresetCatalog
-from imagegen.web.a1111.bodies import OptionsBody, Txt2ImgBody
+from imagegen.web.a1111.bodies import Img2ImgBody, OptionsBody, PngInfoBody, Txt2ImgBody
+from imagegen.web.a1111.canvas import with_pictures
+from imagegen.web.a1111.infotext import parse_infotext
 from imagegen.web.a1111.lists import (
     FIXED,
     model_items,
@@ -20,20 +21,49 @@ from imagegen.web.a1111.lists import (
     schedule_items,
     style_items,
 )
+from imagegen.web.a1111.png_info import read_texts
 from imagegen.web.a1111.translation import in_their_words, to_answer, to_request
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
-from imagegen.web.negotiation import json_body
+from imagegen.web.negotiation import json_body, picture_body
+from imagegen.web.picture_room import picture_room
+
+_DECODERS = 2  # sent pictures made ready at a time: each may take hundreds of megabytes meanwhile
 
 
 def a1111_blueprint(parts: Collaborators) -> Blueprint:
     """Pictures, and what may be asked for, as AUTOMATIC1111's clients ask."""
     a1111 = Blueprint("a1111", __name__, url_prefix="/sdapi/v1")
 
+    decoding = threading.Semaphore(_DECODERS)
+
     @a1111.post("/txt2img")
     def txt2img() -> Response:
-        return jsonify(_generate(parts, read_json(Txt2ImgBody, json_body(request))))
+        asked = read_json(Txt2ImgBody, json_body(request))
+        with in_their_words():
+            wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
+            return _answer(parts, asked, wanted)
+
+    @a1111.post("/img2img")
+    def img2img() -> Response:
+        room = picture_room()
+        with room.reading(request):
+            asked = read_json(Img2ImgBody, picture_body(request))
+        room.hold(*(asked.init_images or []), asked.mask)
+        with in_their_words():
+            wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
+            with decoding:
+                wanted = with_pictures(wanted, asked)
+            return _answer(parts, asked, wanted)
+
+    @a1111.post("/png-info")
+    def png_info() -> Response:
+        with picture_room().reading(request):
+            asked = read_json(PngInfoBody, picture_body(request))
+        texts = read_texts(asked.image.data)
+        found = parse_infotext(texts.parameters)
+        return jsonify(info=texts.parameters, items=texts.items, parameters=found)
 
     _register_lists(a1111, parts)
     return a1111
@@ -64,16 +94,12 @@ def _register_lists(a1111: Blueprint, parts: Collaborators) -> None:
         a1111.add_url_rule(f"/{name}", name, lambda: jsonify(None), methods=["POST"])
 
 
-def _generate(parts: Collaborators, asked: Txt2ImgBody) -> dict[str, Any]:
-    caller = current_caller()
+def _answer(parts: Collaborators, asked: Txt2ImgBody, wanted: GenerationRequest) -> Response:
     files: dict[GeneratedImage, bytes] = {}
-    try:
-        generation = parts.service.generate(
-            to_request(asked, parts.catalog.seen_by(caller)),
-            caller=caller,
-            wanted=still_there(request),
-            on_image=files.__setitem__,
-        )
-    except InvalidRequest as error:
-        raise in_their_words(error) from None
-    return to_answer(asked, generation, [files[image] for image in generation.images])
+    generation = parts.service.generate(
+        wanted,
+        caller=current_caller(),
+        wanted=still_there(request),
+        on_image=files.__setitem__,
+    )
+    return jsonify(to_answer(asked, generation, [files[image] for image in generation.images]))

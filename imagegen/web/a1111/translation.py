@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from imagegen.errors import FieldError, InvalidRequest
@@ -12,7 +13,8 @@ from imagegen.generation import Generation, GenerationRequest, OutputFormat, Sch
 from imagegen.parsing import parse_fields
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.provenance import A1111_SAMPLERS, read_record
-from imagegen.web.a1111.bodies import Txt2ImgBody
+from imagegen.web.a1111.bodies import Img2ImgBody, Txt2ImgBody
+from imagegen.web.a1111.canvas import faults_of, notes
 from imagegen.web.a1111.png_info import read_texts
 from imagegen.web.a1111.samplers import find_scheduler
 from imagegen.web.a1111.unsupported import FIELDS, field_faults, setting_faults
@@ -34,6 +36,8 @@ _THEIR_NAMES = {
     "output_format": "override_settings.samples_format",
     "output_quality": "override_settings.jpeg_quality",
     "format": "width",
+    "init_image": "init_images",
+    "strength": "denoising_strength",
 }
 
 
@@ -65,11 +69,12 @@ def to_request(asked: Txt2ImgBody, brands: PresetCatalog) -> GenerationRequest:
         "output_format": _output_format(settings, faults),
         "output_quality": settings.get("jpeg_quality"),
         "campaign": asked.campaign,
+        **_edit(asked, faults),
     }
     try:
         request = parse_fields({name: said for name, said in fields.items() if said is not None})
     except InvalidRequest as error:
-        raise InvalidRequest(*faults, *in_their_words(error).fields) from None
+        raise InvalidRequest(*faults, *_renamed(error).fields) from None
     if faults:
         raise InvalidRequest(*faults)
     return request
@@ -99,20 +104,23 @@ def choose_brand(asked: Txt2ImgBody, brands: PresetCatalog) -> BrandPreset:
     )
 
 
-def in_their_words(error: InvalidRequest) -> InvalidRequest:
-    """The same faults in AUTOMATIC1111's names."""
-    return type(error)(
-        *(FieldError(_THEIR_NAMES.get(one.field, one.field), one.message) for one in error.fields)
-    )
+@contextmanager
+def in_their_words() -> Iterator[None]:
+    """What is raised within about fields of a request is about AUTOMATIC1111's."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise _renamed(error) from None
 
 
 def to_answer(asked: Txt2ImgBody, generation: Generation, files: Sequence[bytes]) -> dict[str, Any]:
     """The body of 200. files: the pictures' bytes, in order; each carries its own record."""
     sent = [] if asked.send_images is False else files
+    told = notes(asked) if isinstance(asked, Img2ImgBody) else []
     return {
         "images": [base64.b64encode(data).decode() for data in sent],
         "parameters": _parameters(asked),
-        "info": json.dumps(_info(generation, files), ensure_ascii=False),
+        "info": json.dumps(_info(generation, files, told), ensure_ascii=False),
     }
 
 
@@ -120,10 +128,11 @@ def _parameters(asked: Txt2ImgBody) -> dict[str, Any]:
     """What was asked, as it is said back there: what nobody knows is left out."""
     extra = asked.model_extra or {}
     known = {name: extra[name] for name in FIELDS if name in extra}
-    return {**asked.model_dump(include=set(Txt2ImgBody.model_fields)), **known}
+    said = asked.model_dump(exclude={"init_images", "mask", *extra})
+    return {**said, **known}
 
 
-def _info(generation: Generation, files: Sequence[bytes]) -> dict[str, Any]:
+def _info(generation: Generation, files: Sequence[bytes], notes: Sequence[str]) -> dict[str, Any]:
     """What AUTOMATIC1111's `Processed` says of pictures; `id` and `warnings` are ours."""
     records = [read_record(data) or {} for data in files]
     first = records[0]
@@ -164,8 +173,24 @@ def _info(generation: Generation, files: Sequence[bytes]) -> dict[str, Any]:
         "is_using_inpainting_conditioning": False,
         "version": f"imagegen {first['versions']['imagegen']}",
         "id": generation.id,
-        "warnings": list(generation.warnings),
+        "warnings": [*generation.warnings, *notes],
     }
+
+
+def _renamed(error: InvalidRequest) -> InvalidRequest:
+    return type(error)(
+        *(FieldError(_THEIR_NAMES.get(one.field, one.field), one.message) for one in error.fields)
+    )
+
+
+def _edit(asked: Txt2ImgBody, faults: list[FieldError]) -> dict[str, Any]:
+    """The fields about a picture, which `canvas.with_pictures` makes ready later."""
+    if not isinstance(asked, Img2ImgBody):
+        return {}
+    faults.extend(faults_of(asked))
+    if not asked.init_images:
+        return {}
+    return {"init_image": asked.init_images[0], "strength": asked.denoising_strength}
 
 
 def _both(said: str | None, brand_s: str) -> str | None:

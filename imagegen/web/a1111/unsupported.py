@@ -21,6 +21,8 @@ FIELDS: Mapping[str, tuple[object, ...]] = {
     "controlnet_units": ([],),
     "refiner_checkpoint": ("", "None"),
     "infotext": ("",),
+    "init_images": ([],),
+    "mask": ("",),
     "subseed_strength": (0,),
     "seed_resize_from_w": (0, -1),
     "seed_resize_from_h": (0, -1),
@@ -39,6 +41,8 @@ _INSTEAD = {
     "alwayson_scripts": "no script is installed",
     "script_name": "no script is installed",
     "controlnet_units": "no script is installed",
+    "init_images": "send it to img2img",
+    "mask": "send it to img2img",
     "infotext": "say its values in the fields of their own",
 }
 # Those that GET options tells; the first value is what it says.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imagegen import errors
-from imagegen.web.a1111.bodies import OptionsBody, Txt2ImgBody
+from imagegen.web.a1111.bodies import Img2ImgBody, OptionsBody, PngInfoBody, Txt2ImgBody
 from imagegen.web.a1111.lists import FIXED
 from imagegen.web.openapi.native import GENERATING
 from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations
@@ -42,6 +42,15 @@ _PICTURES: Mapping[str, Any] = {
         "info": {"type": "string", "description": "JSON: `all_seeds`, `infotexts` and others."},
     },
 }
+_PNG_INFO: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["info", "items", "parameters"],
+    "properties": {
+        "info": {"type": "string", "description": "AUTOMATIC1111's text."},
+        "items": {"type": "object", "description": "Other texts in the file."},
+        "parameters": {"type": "object", "description": "`info`, taken apart."},
+    },
+}
 _READ_FAILURES = (
     errors.MalformedJson,
     errors.InvalidRequest,
@@ -75,6 +84,21 @@ A1111_OPERATIONS: Operations = {
         example={"prompt": "a red mug", "styles": [A_BRAND], "seed": 7},
         answers={200: Answer("The pictures", {JSON: _PICTURES})},
         failures=GENERATING,
+    ),
+    ("POST", "/sdapi/v1/img2img"): Operation(
+        tag="AUTOMATIC1111",
+        summary="Make pictures of a picture",
+        description="As txt2img. With a mask only a part is repainted.",
+        body={JSON: Img2ImgBody},
+        answers={200: Answer("The pictures", {JSON: _PICTURES})},
+        failures=GENERATING,
+    ),
+    ("POST", "/sdapi/v1/png-info"): Operation(
+        tag="AUTOMATIC1111",
+        summary="What a picture's file says of itself",
+        body={JSON: PngInfoBody},
+        answers={200: Answer("Empty where it says nothing", {JSON: _PNG_INFO})},
+        failures=(*_READ_FAILURES, errors.QueueFull),
     ),
     ("GET", "/sdapi/v1/samplers"): _list("Samplers", _items("name", "aliases", "options")),
     ("GET", "/sdapi/v1/schedulers"): _list("Schedule types", _items("name", "label")),
