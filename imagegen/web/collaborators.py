@@ -7,7 +7,7 @@ from typing import Protocol
 
 from imagegen.callers import Caller
 from imagegen.door import Door
-from imagegen.engine.process import EngineStatus
+from imagegen.engine.process import EngineStatus, OnEvent
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
@@ -28,6 +28,8 @@ class PictureService(Protocol):
         caller: Caller = ...,
         wanted: Callable[[], bool] = ...,
         on_image: OnImage = ...,
+        on_event: OnEvent | None = ...,
+        previews: bool = ...,
     ) -> Generation: ...
 
 

@@ -6,7 +6,10 @@ import base64
 import io
 import json
 import random
+import time
 import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -315,6 +318,82 @@ def test_hostile_files_cost_nothing(client: FlaskClient) -> None:
         [fault] = png_info(client, data, 422)["detail"]
         assert fault["loc"] == ["body", "image"]
     assert client.post(f"{ROOT}/png-info", json={}).status_code == 422
+
+
+IDLE = {
+    "progress": 0.0, "eta_relative": 0.0, "current_image": None, "textinfo": None,
+    "state": {
+        "skipped": False, "stopping_generation": False, "job_no": 0, "interrupted": False,
+        "job": "", "job_count": 0, "job_timestamp": "0", "sampling_step": 0, "sampling_steps": 0,
+    },
+}  # fmt: skip
+
+
+def progress(client: FlaskClient, query: str = "", **options: Any) -> dict[str, Any]:
+    answer = client.get(f"{ROOT}/progress{query}", **options)
+    assert answer.status_code == 200, answer.text
+    said: dict[str, Any] = answer.get_json()
+    return said
+
+
+def looked_at(client: FlaskClient, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What progress says as soon as it is `wanted`."""
+    until = time.monotonic() + 10
+    while not wanted(said := progress(client)):
+        assert time.monotonic() < until, said
+        time.sleep(0.02)
+    return said
+
+
+def test_work_can_be_followed_by_whoever_wants_it(client: FlaskClient) -> None:
+    assert progress(client) == IDLE
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(pictures, client, prompt="a mug !slow", steps=8)
+        said = looked_at(client, lambda said: said["current_image"] is not None)
+        assert said["state"]["job"] == "scripts_txt2img"
+        assert (said["state"]["job_count"], said["state"]["sampling_steps"]) == (1, 8)
+        assert 0 < said["progress"] < 1
+        look = Image.open(io.BytesIO(base64.b64decode(said["current_image"])))
+        assert (look.format, look.size) == ("PNG", (8, 5))
+        said = looked_at(client, lambda said: said["eta_relative"] > 0)
+        assert said["eta_relative"] < 2
+        assert progress(client, "?skip_current_image=true")["current_image"] is None
+        assert progress(client, environ_base={"REMOTE_ADDR": "10.0.0.9"}) == IDLE
+        waiting.result()
+    assert progress(client) == IDLE
+
+
+def test_whoever_wants_work_can_stop_it_and_nobody_else(client: FlaskClient) -> None:
+    def wanted() -> tuple[int, dict[str, Any]]:
+        body = BODY | {"prompt": "a mug !slow", "steps": 100, "init_images": [PICTURE]}
+        answer = client.post(f"{ROOT}/img2img", json=body)
+        return answer.status_code, answer.get_json()
+
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(wanted), pool.submit(wanted)]
+        looked_at(client, lambda said: said["state"]["job_count"] == 2 and said["progress"] > 0)
+        elsewhere = client.post(f"{ROOT}/interrupt", environ_base={"REMOTE_ADDR": "10.0.0.9"})
+        assert (elsewhere.status_code, elsewhere.get_json()) == (200, {})
+        assert not progress(client)["state"]["interrupted"]
+        assert client.post(f"{ROOT}/interrupt").get_json() == {}
+        for one in waiting:
+            status, body = one.result(5)
+            assert (status, body["error"]) == (499, "cancelled")
+            assert body["detail"] == "interrupted: no picture is sent"
+    assert progress(client) == IDLE
+
+
+def test_what_failed_is_no_longer_worked_on(client: FlaskClient) -> None:
+    refusal(client, 500, prompt="a mug !nan")
+    refusal(client, 422, prompt="a casino")
+    assert progress(client) == IDLE
+
+
+@pytest.mark.parametrize("query", ["?skip_current_image=perhaps", "?skip_current_image="])
+def test_a_query_that_says_nothing(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"{ROOT}/progress{query}")
+    assert answer.status_code == 422
+    assert answer.get_json()["detail"][0]["msg"] == "must be true or false"
 
 
 @pytest.mark.parametrize("name", FIXED)

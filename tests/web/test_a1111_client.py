@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from sd_parsers import ParserManager
 from web_server import Server
 from webuiapi import WebUIApi
@@ -94,6 +98,46 @@ def test_sd_parsers_finds_everything(api: WebUIApi) -> None:
     assert (sampler.model.name, sampler.model.hash) == ("starter", info["sd_model_hash"])
 
 
+def test_a_picture_is_followed_while_it_is_made(api: WebUIApi) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            api.txt2img, prompt="a red mug", styles=["pop"], width=256, height=256, steps=60
+        )
+        seen = list(followed(api, waiting))
+        waiting.result()
+    shares = [said["progress"] for said in seen]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 5
+    looks = [said["current_image"] for said in seen if said["current_image"] is not None]
+    assert len(set(looks)) > 2
+    look = Image.open(io.BytesIO(base64.b64decode(looks[-1])))
+    assert look.size == (32, 32)
+    assert api.get_progress()["state"]["job_count"] == 0
+
+
+def test_a_picture_is_interrupted(api: WebUIApi) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            api.txt2img, prompt="a red mug", styles=["pop"], width=256, height=256, steps=100
+        )
+        for said in followed(api, waiting):
+            if said["progress"] > 0:
+                break
+        began = time.monotonic()
+        assert api.interrupt() == {}
+        with pytest.raises(RuntimeError, match="interrupted"):
+            waiting.result()
+        assert time.monotonic() - began < 2
+
+
+def test_a_file_tells_how_it_was_made(api: WebUIApi) -> None:
+    result = api.txt2img(prompt="a red mug", styles=["aurora"], seed=5, **SMALL)
+    told = api.png_info(result.image)
+    assert told.info == result.info["infotexts"][0]
+    assert told.parameters["Seed"] == "5"
+    assert told.parameters["Model"] == "starter"
+
+
 def test_a_refusal_says_why(api: WebUIApi) -> None:
     with pytest.raises(RuntimeError, match="LoRA tags are not taken"):
         api.txt2img(prompt="a mug <lora:pop:1>", styles=["aurora"], **SMALL)
@@ -101,6 +145,15 @@ def test_a_refusal_says_why(api: WebUIApi) -> None:
         api.txt2img(prompt="a mug", **SMALL)
     with pytest.raises(RuntimeError, match="for this model"):
         api.txt2img(prompt="a mug", styles=["aurora"], width=2_048, height=2_048)
+
+
+def followed(api: WebUIApi, waiting: Future[Any]) -> Iterator[dict[str, Any]]:
+    """What progress says, again and again while there is something to wait for."""
+    while not waiting.done():
+        said = api.get_progress()
+        if said["state"]["job_count"]:
+            yield said
+        time.sleep(0.02)
 
 
 def api_picture(answer: dict[str, list[str]]) -> bytes:

@@ -98,6 +98,14 @@ class PngInfoBody(BaseModel):
     image: SentPicture = Field(description="PNG, JPEG or WebP in Base64 or as a data URL.")
 
 
+class ProgressQuery(BaseModel):
+    """How much is wanted of what is being made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    skip_current_image: bool = Field(default=False, description="true: no look at the picture.")
+
+
 class OptionsBody(BaseModel):
     """Settings, name to value."""
 

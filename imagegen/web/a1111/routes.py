@@ -6,10 +6,17 @@ import threading
 
 from flask import Blueprint, Response, jsonify, request
 
+from imagegen.errors import Cancelled
 from imagegen.generation import GeneratedImage, GenerationRequest
-from imagegen.parsing import read_json
+from imagegen.parsing import read_json, read_strings
 from imagegen.presets import PresetCatalog
-from imagegen.web.a1111.bodies import Img2ImgBody, OptionsBody, PngInfoBody, Txt2ImgBody
+from imagegen.web.a1111.bodies import (
+    Img2ImgBody,
+    OptionsBody,
+    PngInfoBody,
+    ProgressQuery,
+    Txt2ImgBody,
+)
 from imagegen.web.a1111.canvas import with_pictures
 from imagegen.web.a1111.infotext import parse_infotext
 from imagegen.web.a1111.lists import (
@@ -23,6 +30,7 @@ from imagegen.web.a1111.lists import (
 )
 from imagegen.web.a1111.png_info import read_texts
 from imagegen.web.a1111.translation import in_their_words, to_answer, to_request
+from imagegen.web.a1111.work import Work, Works, progress_answer
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
@@ -36,14 +44,14 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
     """Pictures, and what may be asked for, as AUTOMATIC1111's clients ask."""
     a1111 = Blueprint("a1111", __name__, url_prefix="/sdapi/v1")
 
-    decoding = threading.Semaphore(_DECODERS)
+    decoding, works = threading.Semaphore(_DECODERS), Works()
 
     @a1111.post("/txt2img")
     def txt2img() -> Response:
         asked = read_json(Txt2ImgBody, json_body(request))
         with in_their_words():
             wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
-            return _answer(parts, asked, wanted)
+            return _answer(parts, works, asked, wanted)
 
     @a1111.post("/img2img")
     def img2img() -> Response:
@@ -55,7 +63,7 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
             wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
             with decoding:
                 wanted = with_pictures(wanted, asked)
-            return _answer(parts, asked, wanted)
+            return _answer(parts, works, asked, wanted)
 
     @a1111.post("/png-info")
     def png_info() -> Response:
@@ -64,6 +72,18 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
         texts = read_texts(asked.image.data)
         found = parse_infotext(texts.parameters)
         return jsonify(info=texts.parameters, items=texts.items, parameters=found)
+
+    @a1111.get("/progress")
+    def progress() -> Response:
+        asked = read_strings(ProgressQuery, request.args.to_dict())
+        his = works.of(current_caller())
+        return jsonify(progress_answer(his, with_picture=not asked.skip_current_image))
+
+    @a1111.post("/interrupt")
+    def interrupt() -> Response:
+        for work in works.of(current_caller()):
+            work.interrupted = True
+        return jsonify({})
 
     _register_lists(a1111, parts)
     return a1111
@@ -94,12 +114,25 @@ def _register_lists(a1111: Blueprint, parts: Collaborators) -> None:
         a1111.add_url_rule(f"/{name}", name, lambda: jsonify(None), methods=["POST"])
 
 
-def _answer(parts: Collaborators, asked: Txt2ImgBody, wanted: GenerationRequest) -> Response:
+def _answer(
+    parts: Collaborators, works: Works, asked: Txt2ImgBody, wanted: GenerationRequest
+) -> Response:
+    """Renders, to be followed and interrupted meanwhile by whoever asked."""
     files: dict[GeneratedImage, bytes] = {}
-    generation = parts.service.generate(
-        wanted,
-        caller=current_caller(),
-        wanted=still_there(request),
-        on_image=files.__setitem__,
-    )
+    caller, there = current_caller(), still_there(request)
+    job = "txt2img" if wanted.init_image is None else "img2img"
+    with works.entered(caller, Work(job, wanted.num_images)) as work:
+        try:
+            generation = parts.service.generate(
+                wanted,
+                caller=caller,
+                wanted=lambda: not work.interrupted and there(),
+                on_image=files.__setitem__,
+                on_event=work.hear,
+                previews=True,
+            )
+        except Cancelled:
+            if work.interrupted:
+                raise Cancelled("interrupted: no picture is sent") from None
+            raise
     return jsonify(to_answer(asked, generation, [files[image] for image in generation.images]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
@@ -56,7 +58,7 @@ def _generate(parts: Collaborators, asked: ImagesBody, files: dict[str, bytes]) 
         files[image.storage_uri] = data
 
     preset = parts.catalog.seen_by(current_caller()).get(asked.model)
-    unread = {} if wants_links(asked) else {"on_image": keep}
+    unread: dict[str, Any] = {} if wants_links(asked) else {"on_image": keep}
     try:
         return parts.service.generate(
             to_request(asked, preset),

@@ -9,7 +9,7 @@ from imagegen import errors
 from imagegen.web.a1111.bodies import Img2ImgBody, OptionsBody, PngInfoBody, Txt2ImgBody
 from imagegen.web.a1111.lists import FIXED
 from imagegen.web.openapi.native import GENERATING
-from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations
+from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations, Parameter
 
 _PLACES: Mapping[str, Any] = {
     "type": "array",
@@ -49,6 +49,17 @@ _PNG_INFO: Mapping[str, Any] = {
         "info": {"type": "string", "description": "AUTOMATIC1111's text."},
         "items": {"type": "object", "description": "Other texts in the file."},
         "parameters": {"type": "object", "description": "`info`, taken apart."},
+    },
+}
+_PROGRESS: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["progress", "eta_relative", "state", "current_image", "textinfo"],
+    "properties": {
+        "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        "eta_relative": {"type": "number", "description": "Seconds; 0 where nobody knows."},
+        "state": {"type": "object"},
+        "current_image": {"type": ["string", "null"], "description": "A small PNG in Base64."},
+        "textinfo": {"type": "null"},
     },
 }
 _READ_FAILURES = (
@@ -99,6 +110,22 @@ A1111_OPERATIONS: Operations = {
         body={JSON: PngInfoBody},
         answers={200: Answer("Empty where it says nothing", {JSON: _PNG_INFO})},
         failures=(*_READ_FAILURES, errors.QueueFull),
+    ),
+    ("GET", "/sdapi/v1/progress"): Operation(
+        tag="AUTOMATIC1111",
+        summary="How far your own work is",
+        parameters=(
+            Parameter(
+                "skip_current_image", "query", "true: no look at the picture", {"type": "boolean"}
+            ),
+        ),
+        answers={200: Answer("It may be nothing", {JSON: _PROGRESS})},
+        failures=(errors.InvalidRequest,),
+    ),
+    ("POST", "/sdapi/v1/interrupt"): Operation(
+        tag="AUTOMATIC1111",
+        summary="Stop your own work, within one step",
+        answers={200: Answer("Also where there is none", {JSON: {"type": "object"}})},
     ),
     ("GET", "/sdapi/v1/samplers"): _list("Samplers", _items("name", "aliases", "options")),
     ("GET", "/sdapi/v1/schedulers"): _list("Schedule types", _items("name", "label")),

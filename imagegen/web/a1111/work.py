@@ -1,0 +1,117 @@
+"""What is being made for a caller of this dialect: how far it is, and a way to stop it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from PIL import Image
+
+from imagegen.callers import Caller
+from imagegen.engine.process import Preview, Progress
+
+_NAMES = {"skipped": False, "stopping_generation": False, "job_no": 0}  # of a state there
+
+
+class Work:
+    """One request while it is rendered. `hear` is called on the engine's thread."""
+
+    def __init__(self, job: str, num_images: int) -> None:
+        """job: such as "txt2img"."""
+        self.job = job
+        self.interrupted = False
+        self.begun_at = datetime.now(UTC)
+        self.preview: Preview | None = None
+        self._num_images = num_images
+        self._progress: dict[int, Progress] = {}
+        self._heard_at = time.monotonic()
+
+    def hear(self, event: Progress | Preview) -> None:
+        if isinstance(event, Preview):
+            self.preview = event
+        else:
+            self._progress = self._progress | {event.index: event}
+            self._heard_at = time.monotonic()
+
+    @property
+    def share(self) -> float:
+        """Of all steps of all pictures, those that are done: 0 to 1."""
+        heard = self._progress.values()
+        return sum(one.step / one.of for one in heard) / self._num_images
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """(steps done, of so many) of the picture that is furthest; (0, 0) before the first."""
+        heard = [(one.step, one.of) for one in self._progress.values()]
+        return max(heard, default=(0, 0))
+
+    @property
+    def eta_s(self) -> float:
+        """Until all that has begun is done, at its pace; 0 where that is not known yet."""
+        known = [one.eta_s for one in self._progress.values() if one.eta_s is not None]
+        return max(0.0, max(known, default=0.0) - (time.monotonic() - self._heard_at))
+
+
+class Works:
+    """Everybody's work on this instance; a caller sees and stops his own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[tuple[str, str], list[Work]] = {}
+
+    @contextmanager
+    def entered(self, caller: Caller, work: Work) -> Iterator[Work]:
+        """`work` is seen for as long as the context lasts."""
+        key = (caller.owner, caller.name)
+        with self._lock:
+            self._of.setdefault(key, []).append(work)
+        try:
+            yield work
+        finally:
+            with self._lock:
+                self._of[key].remove(work)
+                if not self._of[key]:
+                    del self._of[key]
+
+    def of(self, caller: Caller) -> list[Work]:
+        """His, the oldest first."""
+        with self._lock:
+            return list(self._of.get((caller.owner, caller.name), ()))
+
+
+def progress_answer(works: Sequence[Work], *, with_picture: bool) -> dict[str, Any]:
+    """The body of GET progress about one caller's work, the oldest first.
+
+    with_picture: it may hold a look at the oldest that has one, a small PNG in Base64.
+    """
+    oldest = works[0] if works else None
+    step, of = oldest.step if oldest else (0, 0)
+    looks = [work.preview for work in works if work.preview is not None]
+    return {
+        "progress": sum(work.share for work in works) / len(works) if works else 0.0,
+        "eta_relative": max((work.eta_s for work in works), default=0.0),
+        "state": {
+            **_NAMES,
+            "interrupted": any(work.interrupted for work in works),
+            "job": f"scripts_{oldest.job}" if oldest else "",
+            "job_count": len(works),
+            "job_timestamp": f"{oldest.begun_at:%Y%m%d%H%M%S}" if oldest else "0",
+            "sampling_step": step,
+            "sampling_steps": of,
+        },
+        "current_image": _png(looks[0]) if looks and with_picture else None,
+        "textinfo": None,
+    }
+
+
+def _png(preview: Preview) -> str:
+    picture, file = preview.picture, io.BytesIO()
+    pixels = Image.frombytes("RGB", (picture.width, picture.height), picture.pixels)
+    pixels.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
