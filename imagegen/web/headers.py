@@ -12,7 +12,13 @@ from imagegen.logs import printable
 from imagegen.tracing import CLOUD_TRACE, REQUEST_ID, TRACEPARENT, follow, trace_of
 
 _log = logging.getLogger("imagegen.requests")
-_QUIET_PATHS = ("/livez", "/readyz", "/metrics", "/studio/state")  # probes come every few seconds
+_QUIET_PATHS = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/studio/state",
+    "/sdapi/v1/progress",
+)  # probes come every few seconds
 
 _LONGEST_PATH = 300  # characters
 _SIGNED_PICTURES = "https://storage.googleapis.com"

@@ -307,7 +307,11 @@ def test_hostile_files_cost_nothing(client: FlaskClient) -> None:
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     texts = PngInfo()
     texts.add_text("parameters", "x" * (1 << 26), zip=True)
+    many = PngInfo()
+    for number in range(12):
+        many.add_text(f"text {number}", "x" * 100_000, zip=True)
     for data in (
+        encoded(Image.new("RGB", (8, 8)), pnginfo=many),
         base64.b64encode(bomb).decode(),
         encoded(Image.new("RGB", (8, 8)), pnginfo=texts),
         "",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from PIL import Image
 from sample_brands import write_brands
-from sample_rendering import file_of, rendering
+from sample_rendering import MODEL, file_of, rendering
 
 from imagegen.callers import Caller
 from imagegen.errors import InvalidRequest, UnknownBrand
@@ -38,12 +39,12 @@ def body(**fields: Any) -> Txt2ImgBody:
 
 def faults(brands: PresetCatalog, **fields: Any) -> dict[str, str]:
     with pytest.raises(InvalidRequest) as caught:
-        to_request(body(**fields), brands)
+        to_request(body(**fields), brands, None)
     return {one.field: one.message for one in caught.value.fields}
 
 
 def test_what_is_not_said_the_brand_decides(brands: PresetCatalog) -> None:
-    said = to_request(body(), brands).model_dump(exclude_unset=True)
+    said = to_request(body(), brands, None).model_dump(exclude_unset=True)
     assert said == {"brand": "aurora", "prompt": "a mug", "num_images": 1}
 
 
@@ -53,7 +54,7 @@ def test_every_word_is_ours_on_the_way_in(brands: PresetCatalog) -> None:
         batch_size=2, n_iter=4, steps=7, cfg_scale=0, width=64, height=72, campaign="spring",
         override_settings={"samples_format": "jpg", "jpeg_quality": 70},
     )  # fmt: skip
-    assert to_request(asked, brands).model_dump(exclude_unset=True) == {
+    assert to_request(asked, brands, None).model_dump(exclude_unset=True) == {
         "brand": "aurora", "prompt": "a mug", "negative_prompt": "blurry, text", "num_images": 8,
         "width": 64, "height": 72, "num_inference_steps": 7, "guidance_scale": 0.0,
         "scheduler": Scheduler.EULER_A, "seed": 0, "output_format": OutputFormat.JPEG,
@@ -63,7 +64,7 @@ def test_every_word_is_ours_on_the_way_in(brands: PresetCatalog) -> None:
 
 @pytest.mark.parametrize("seed", [-1, None])
 def test_a_random_seed(brands: PresetCatalog, seed: int | None) -> None:
-    assert to_request(body(seed=seed), brands).seed is None
+    assert to_request(body(seed=seed), brands, None).seed is None
 
 
 @pytest.mark.parametrize("seed", [-2, 2**32, 10**30])
@@ -82,14 +83,14 @@ def test_a_seed_out_of_bounds(brands: PresetCatalog, seed: int) -> None:
     ],
 )
 def test_a_brand_is_a_style(brands: PresetCatalog, named: Mapping[str, Any]) -> None:
-    assert to_request(body(**named), brands).brand == "pop"
+    assert to_request(body(**named), brands, None).brand == "pop"
 
 
 def test_the_only_brand_need_not_be_named(brands: PresetCatalog) -> None:
     seen = brands.seen_by(Caller("shop", frozenset({"pop"})))
-    assert to_request(body(styles=[]), seen).brand == "pop"
+    assert to_request(body(styles=[]), seen, None).brand == "pop"
     with pytest.raises(UnknownBrand, match=r"there are pop$"):
-        to_request(body(styles=["aurora"]), seen)
+        to_request(body(styles=["aurora"]), seen, None)
 
 
 @pytest.mark.parametrize("named", [{"styles": []}, {"styles": ["pop", "aurora"]}, {"brand": "pop"}])
@@ -106,7 +107,7 @@ def test_no_brand_at_all(brands: PresetCatalog) -> None:
 @pytest.mark.parametrize("name", ["nobody", "../aurora", "x" * 60_000, "Aurora"])
 def test_an_unknown_brand(brands: PresetCatalog, name: str) -> None:
     with pytest.raises(UnknownBrand) as caught:
-        to_request(body(styles=[name]), brands)
+        to_request(body(styles=[name]), brands, None)
     assert len(caught.value.detail) < 200
 
 
@@ -130,20 +131,20 @@ def test_every_fault_is_told_at_once_and_in_their_names(brands: PresetCatalog) -
 @pytest.mark.parametrize("name", FIELDS)
 def test_what_is_not_done_here_may_be_off_and_not_on(brands: PresetCatalog, name: str) -> None:
     for off in (None, *FIELDS[name]):
-        to_request(body(**{name: off}), brands)
+        to_request(body(**{name: off}), brands, None)
     assert name in faults(brands, **{name: [["on"]]})
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_may_be_what_it_is_here(brands: PresetCatalog, name: str) -> None:
     for value in (None, *SETTINGS[name]):
-        to_request(body(override_settings={name: value}), brands)
+        to_request(body(override_settings={name: value}), brands, None)
     assert f"override_settings.{name}" in faults(brands, override_settings={name: [0]})
 
 
 def test_fields_that_nobody_knows_are_ignored_as_they_are_there(brands: PresetCatalog) -> None:
     asked = body(hr_scale=2, do_not_save_grid=True, save_images=True, subseed=7, nonsense=[1])
-    assert to_request(asked, brands) == to_request(body(), brands)
+    assert to_request(asked, brands, None) == to_request(body(), brands, None)
 
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
@@ -163,9 +164,32 @@ def test_a_schedule_type_is_half_of_a_sampler() -> None:
 
 
 def test_sampler_index_counts_where_there_is_no_name(brands: PresetCatalog) -> None:
-    assert to_request(body(sampler_index="DDIM"), brands).scheduler == "ddim"
+    assert to_request(body(sampler_index="DDIM"), brands, None).scheduler == "ddim"
     both = body(sampler_index="DDIM", sampler_name="LCM")
-    assert to_request(both, brands).scheduler == "lcm"
+    assert to_request(both, brands, None).scheduler == "lcm"
+
+
+def test_a_sampler_that_the_model_does_not_allow(brands: PresetCatalog) -> None:
+    model = replace(MODEL, schedulers=(Scheduler.LCM, Scheduler.DPMPP_2M))
+    assert to_request(body(sampler_name="LCM"), brands, model).scheduler == "lcm"
+    for said in ({"sampler_name": "Euler a"}, {"sampler_name": "DPM++ 2M", "scheduler": "Karras"}):
+        with pytest.raises(InvalidRequest, match=r"^sampler_name: .* there are DPM\+\+ 2M, LCM$"):
+            to_request(body(**said), brands, model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"steps": 1.5}, "must be a whole number"),
+        ({"styles": "pop"}, "must be a list"),
+        ({"override_settings": []}, "must be an object"),
+        ({"send_images": "perhaps"}, "must be true or false"),
+    ],
+)
+def test_types_are_told_in_plain_words(fields: dict[str, Any], fault: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        body(**fields)
+    assert [one.message for one in caught.value.fields] == [fault]
 
 
 GENERATION = Generation(
@@ -177,7 +201,7 @@ GENERATION = Generation(
 @pytest.mark.parametrize("output_format", list(OutputFormat))
 def test_the_answer_says_of_each_picture_what_its_file_says(output_format: OutputFormat) -> None:
     files = [file_of(rendering(seed=seed), output_format) for seed in (0, 1)]
-    answer = to_answer(body(nonsense=1, tiling=False), GENERATION, files)
+    answer = to_answer(body(nonsense=1, tiling=False, n_iter=2), GENERATION, files)
     assert set(answer) == {"images", "parameters", "info"}
     assert len(answer["images"]) == 2
     assert answer["parameters"]["prompt"] == "a mug"
@@ -185,6 +209,7 @@ def test_the_answer_says_of_each_picture_what_its_file_says(output_format: Outpu
     assert "nonsense" not in answer["parameters"]
     info = json.loads(answer["info"])
     assert info["all_seeds"] == [0, 1]
+    assert info["batch_size"] == 1
     assert info["seed"] == 0
     assert (info["sampler_name"], info["steps"], info["cfg_scale"]) == ("DPM++ 2M", 20, 5.5)
     assert info["extra_generation_params"] == {"Schedule type": "Karras"}
@@ -193,6 +218,16 @@ def test_the_answer_says_of_each_picture_what_its_file_says(output_format: Outpu
     assert info["warnings"] == ["two words too many"]
     assert info["job_timestamp"] == "20261123100001"
     assert ["Seed: 0," in info["infotexts"][0], "Seed: 1," in info["infotexts"][1]] == [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"), [("a (red:1.2) mug", 1), ("((a)) mug: (1)", 0), ("(" * 2_000, 0)]
+)
+def test_weights_that_are_not_done_are_told(prompt: str, told: int) -> None:
+    files = [file_of(rendering(), OutputFormat.PNG)]
+    generation = GENERATION.model_copy(update={"warnings": ()})
+    info = json.loads(to_answer(body(prompt=prompt), generation, files)["info"])
+    assert len(info["warnings"]) == told
 
 
 def test_pictures_that_nobody_wants_are_not_sent() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from imagegen.errors import FieldError, InvalidRequest
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_MOST_CHARACTERS = 1 << 20  # in a file; packed text may be a thousand times as long as its file
 _KINDS = ("PNG", "JPEG", "WEBP")
 _ENCODINGS = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}
 
@@ -25,7 +26,7 @@ class Texts:
 def read_texts(data: bytes) -> Texts:
     """The texts before the pixels, which are not decoded: a hostile file costs what its head costs.
 
-    Raises InvalidRequest for what is no PNG, JPEG or WebP.
+    Raises InvalidRequest for what is no PNG, JPEG or WebP, or has too much to say.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_KINDS) as picture:
@@ -39,6 +40,8 @@ def read_texts(data: bytes) -> Texts:
     except Exception:
         raise InvalidRequest(FieldError("image", "is no PNG, JPEG or WebP picture")) from None
     parameters = items.pop("parameters", "") or _comment(comment)
+    if len(parameters) + sum(map(len, items.values())) > _MOST_CHARACTERS:
+        raise InvalidRequest(FieldError("image", f"has more than {_MOST_CHARACTERS:,} letters"))
     return Texts(parameters, items)
 
 

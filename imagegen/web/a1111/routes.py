@@ -46,12 +46,14 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
 
     decoding, works = threading.Semaphore(_DECODERS), Works()
 
+    def requested(asked: Txt2ImgBody) -> GenerationRequest:
+        brands = parts.catalog.seen_by(current_caller())
+        return to_request(asked, brands, parts.engine.status().model)
+
     @a1111.post("/txt2img")
     def txt2img() -> Response:
         asked = read_json(Txt2ImgBody, json_body(request))
-        with in_their_words():
-            wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
-            return _answer(parts, works, asked, wanted)
+        return _answer(parts, works, asked, requested(asked))
 
     @a1111.post("/img2img")
     def img2img() -> Response:
@@ -59,17 +61,17 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
         with room.reading(request):
             asked = read_json(Img2ImgBody, picture_body(request))
         room.hold(*(asked.init_images or []), asked.mask)
-        with in_their_words():
-            wanted = to_request(asked, parts.catalog.seen_by(current_caller()))
-            with decoding:
-                wanted = with_pictures(wanted, asked)
-            return _answer(parts, works, asked, wanted)
+        wanted = requested(asked)
+        with decoding:
+            wanted = with_pictures(wanted, asked)
+        return _answer(parts, works, asked, wanted)
 
     @a1111.post("/png-info")
     def png_info() -> Response:
         with picture_room().reading(request):
             asked = read_json(PngInfoBody, picture_body(request))
-        texts = read_texts(asked.image.data)
+        with decoding:
+            texts = read_texts(asked.image.data)
         found = parse_infotext(texts.parameters)
         return jsonify(info=texts.parameters, items=texts.items, parameters=found)
 
@@ -121,7 +123,7 @@ def _answer(
     files: dict[GeneratedImage, bytes] = {}
     caller, there = current_caller(), still_there(request)
     job = "txt2img" if wanted.init_image is None else "img2img"
-    with works.entered(caller, Work(job, wanted.num_images)) as work:
+    with works.entered(caller, Work(job, wanted.num_images)) as work, in_their_words():
         try:
             generation = parts.service.generate(
                 wanted,

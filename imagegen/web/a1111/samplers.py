@@ -34,8 +34,12 @@ def aliases_of(scheduler: Scheduler) -> list[str]:
     return list(dict.fromkeys((*_ALIASES[scheduler], scheduler.value)))
 
 
-def find_scheduler(sampler: str | None, schedule_type: str | None) -> Scheduler | None:
+def find_scheduler(
+    sampler: str | None, schedule_type: str | None, allowed: Sequence[Scheduler] | None = None
+) -> Scheduler | None:
     """The scheduler that both name; None where neither says anything: the brand decides.
+
+    allowed: the model's; None where no model is known yet.
 
     `Automatic` is the sampler's own schedule: `DPM++ 2M` alone is without Karras, as in the
     records of our files. Raises InvalidRequest.
@@ -48,7 +52,12 @@ def find_scheduler(sampler: str | None, schedule_type: str | None) -> Scheduler 
             raise InvalidRequest(FieldError("scheduler", f"say with which sampler_name: {KARRAS}"))
         return None
     found = _named(sampler)
-    return _with_karras(found) if karras else found
+    if found is not None and karras:
+        found = _with_karras(found)
+    if found not in offered(allowed):
+        known = ", ".join(map(name_of, offered(allowed)))
+        raise InvalidRequest(FieldError("sampler_name", f"Sampler not found; there are {known}"))
+    return found
 
 
 def offered(schedulers: Sequence[Scheduler] | None) -> list[Scheduler]:
@@ -56,13 +65,12 @@ def offered(schedulers: Sequence[Scheduler] | None) -> list[Scheduler]:
     return list(Scheduler) if schedulers is None else [s for s in Scheduler if s in schedulers]
 
 
-def _named(sampler: str) -> Scheduler:
+def _named(sampler: str) -> Scheduler | None:
     wanted = sampler.casefold()
     for scheduler in Scheduler:
         if wanted in map(str.casefold, (name_of(scheduler), *aliases_of(scheduler))):
             return scheduler
-    known = ", ".join(map(name_of, Scheduler))
-    raise InvalidRequest(FieldError("sampler_name", f"Sampler not found; there are {known}"))
+    return None
 
 
 def _with_karras(scheduler: Scheduler) -> Scheduler:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from imagegen.errors import FieldError, InvalidRequest
-from imagegen.generation import Generation, GenerationRequest, OutputFormat, Scheduler
+from imagegen.generation import Generation, GenerationRequest, ModelInfo, OutputFormat, Scheduler
 from imagegen.parsing import parse_fields
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.provenance import A1111_SAMPLERS, read_record
@@ -17,7 +17,12 @@ from imagegen.web.a1111.bodies import Img2ImgBody, Txt2ImgBody
 from imagegen.web.a1111.canvas import faults_of, notes
 from imagegen.web.a1111.png_info import read_texts
 from imagegen.web.a1111.samplers import find_scheduler
-from imagegen.web.a1111.unsupported import FIELDS, field_faults, setting_faults
+from imagegen.web.a1111.unsupported import (
+    FIELDS,
+    field_faults,
+    setting_faults,
+    weight_notes,
+)
 
 RANDOM_SEED = -1
 _MOST_PICTURES = 8
@@ -33,6 +38,7 @@ _THEIR_NAMES = {
     "num_images": "batch_size",
     "num_inference_steps": "steps",
     "guidance_scale": "cfg_scale",
+    "scheduler": "sampler_name",
     "output_format": "override_settings.samples_format",
     "output_quality": "override_settings.jpeg_quality",
     "format": "width",
@@ -41,18 +47,24 @@ _THEIR_NAMES = {
 }
 
 
-def to_request(asked: Txt2ImgBody, brands: PresetCatalog) -> GenerationRequest:
+def to_request(
+    asked: Txt2ImgBody, brands: PresetCatalog, model: ModelInfo | None
+) -> GenerationRequest:
     """The request that `asked` means for the brand it names.
 
-    brands: those that exist for the caller. Raises InvalidRequest in AUTOMATIC1111's names, and
-    UnknownBrand.
+    brands: those that exist for the caller. model: the loaded one, if it is known. Raises
+    InvalidRequest in AUTOMATIC1111's names, and UnknownBrand.
     """
     brand = choose_brand(asked, brands)
     settings = asked.override_settings or {}
     faults = [*field_faults(asked.model_extra or {}), *setting_faults(settings)]
     scheduler: Scheduler | None = None
     try:
-        scheduler = find_scheduler(asked.sampler_name or asked.sampler_index, asked.scheduler)
+        scheduler = find_scheduler(
+            asked.sampler_name or asked.sampler_index,
+            asked.scheduler,
+            None if model is None else model.schedulers,
+        )
     except InvalidRequest as error:
         faults.extend(error.fields)
     fields = {
@@ -116,11 +128,11 @@ def in_their_words() -> Iterator[None]:
 def to_answer(asked: Txt2ImgBody, generation: Generation, files: Sequence[bytes]) -> dict[str, Any]:
     """The body of 200. files: the pictures' bytes, in order; each carries its own record."""
     sent = [] if asked.send_images is False else files
-    told = notes(asked) if isinstance(asked, Img2ImgBody) else []
+    told = [*weight_notes(asked), *(notes(asked) if isinstance(asked, Img2ImgBody) else ())]
     return {
         "images": [base64.b64encode(data).decode() for data in sent],
         "parameters": _parameters(asked),
-        "info": json.dumps(_info(generation, files, told), ensure_ascii=False),
+        "info": json.dumps(_info(asked, generation, files, told), ensure_ascii=False),
     }
 
 
@@ -132,7 +144,9 @@ def _parameters(asked: Txt2ImgBody) -> dict[str, Any]:
     return {**said, **known}
 
 
-def _info(generation: Generation, files: Sequence[bytes], notes: Sequence[str]) -> dict[str, Any]:
+def _info(
+    asked: Txt2ImgBody, generation: Generation, files: Sequence[bytes], notes: Sequence[str]
+) -> dict[str, Any]:
     """What AUTOMATIC1111's `Processed` says of pictures; `id` and `warnings` are ours."""
     records = [read_record(data) or {} for data in files]
     first = records[0]
@@ -154,7 +168,7 @@ def _info(generation: Generation, files: Sequence[bytes], notes: Sequence[str]) 
         "sampler_name": sampler,
         "cfg_scale": first["guidance_scale"],
         "steps": first["num_inference_steps"],
-        "batch_size": len(files),
+        "batch_size": 1 if asked.batch_size is None else asked.batch_size,
         "restore_faces": False,
         "face_restoration_model": None,
         "sd_model_name": first["model"]["name"],

@@ -7,10 +7,12 @@ sizes of 0). Anything else would be a picture other than the one asked for, so i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagegen.errors import FieldError
+from imagegen.web.a1111.bodies import Txt2ImgBody
 
 FIELDS: Mapping[str, tuple[object, ...]] = {
     "enable_hr": (False,),
@@ -57,6 +59,19 @@ SETTINGS: Mapping[str, tuple[object, ...]] = {
     "return_grid": (False, True),  # no grid is made of an API's pictures there either
 }
 _SETTINGS_READ = ("sd_model_checkpoint", "samples_format", "jpeg_quality")
+
+
+_WEIGHT = re.compile(r"\([^()]*:\s*[0-9.]+\s*\)")
+
+
+def weight_notes(asked: Txt2ImgBody) -> list[str]:
+    """What is said about prompts that weigh their words as there."""
+    texts = {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
+    return [
+        f"{name}: {found[0]} is read as plain words; weights are not done"
+        for name, text in texts.items()
+        if (found := _WEIGHT.search(text or ""))
+    ]
 
 
 def field_faults(said: Mapping[str, Any]) -> Iterator[FieldError]:
