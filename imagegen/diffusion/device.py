@@ -77,25 +77,35 @@ class WeightsToDevice:
         return torch.empty(self._PIECE_BYTES, dtype=torch.uint8).pin_memory(), copied
 
     def carry(self, weights: Tensor) -> Tensor:
-        """The same on the device; to be used after `arrived` only."""
+        """The same on the device, in the same order of memory; to be used after `arrived` only.
+
+        weights: dense, and in the order that they are to have. What this stream has once taken of
+        the device's memory no other can use: weights that were put in order there would stay twice.
+        """
         if self._device.type == "cpu":
             return weights
-        source = weights.contiguous().reshape(-1).view(torch.uint8)
         with torch.cuda.stream(self._stream):
-            target = torch.empty_like(source, device=self._device)
-            pieces, rooms = (torch.split(each, self._PIECE_BYTES) for each in (source, target))
+            target = torch.empty_like(weights, device=self._device)
+            pieces, rooms = (
+                torch.split(in_memory_order(each), self._PIECE_BYTES) for each in (weights, target)
+            )
             for piece, room in zip(pieces, rooms, strict=True):
                 buffer, copied = self._buffers.popleft()
                 copied.synchronize()  # what it held before has left
                 room.copy_(buffer[: len(piece)].copy_(piece), non_blocking=True)
                 copied.record(self._stream)
                 self._buffers.append((buffer, copied))
-        return target.view(weights.dtype).view(weights.shape)
+        return target
 
     def arrived(self) -> None:
         """Whatever the device is told from now on finds the weights in their places."""
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
+
+def in_memory_order(values: Tensor) -> Tensor:
+    """The bytes of a dense tensor as they lie in memory, uint8 [bytes]; a view."""
+    return values.as_strided((values.numel(),), (1,)).view(torch.uint8)
 
 
 def free_bytes(device: torch.device) -> float:

@@ -31,7 +31,10 @@ _OLD_NAMES = {
 
 
 def load_model(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """A model of diffusers' class `cls` on its device. Raises InvalidModel naming the folder."""
+    """A model of diffusers' class `cls` on its device, its convolutions in channels_last.
+
+    Raises InvalidModel naming the folder.
+    """
     config = {**read_json(folder / "config.json")}
     try:
         with torch.device("meta"):
@@ -86,13 +89,19 @@ def _filled(
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise InvalidModel(f"{folder} lacks {len(missing)} weights, such as {missing[0]}")
     to_device = WeightsToDevice(device)
-    given = {name: to_device.carry(tensors[name].to(dtype)) for name in wanted}
+    given = {name: to_device.carry(_as_used(tensors[name], dtype)) for name in wanted}
     to_device.arrived()
     try:
         model.load_state_dict(given, assign=True)
     except RuntimeError as error:
         raise _unusable(folder, error) from None
     return model.requires_grad_(requires_grad=False).eval()
+
+
+def _as_used(weights: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the precision and, a convolution's, in the order of memory that they are used in."""
+    order = torch.channels_last if weights.dim() == 4 else torch.preserve_format
+    return weights.to(dtype, memory_format=order)
 
 
 def _unusable(folder: Path, error: Exception) -> InvalidModel:

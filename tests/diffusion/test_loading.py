@@ -14,6 +14,7 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny_models import edit_json, keep_halves
 
+from imagegen.diffusion.device import WeightsToDevice, in_memory_order
 from imagegen.diffusion.families import load_family
 from imagegen.diffusion.loading import (
     _DESCRIPTIONS,
@@ -247,3 +248,32 @@ def test_of_two_precisions_in_a_folder_the_whole_one_counts(copy: Path) -> None:
     assert ModelFiles(str(copy)).sha256() == before
     family = load_family(copy, torch.device("cpu"), torch.float32)
     assert family.unet.conv_in.weight.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_convolutions_are_put_in_order_before_they_are_carried(
+    copy: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a GPU would have to copy again stays behind in the memory of another stream."""
+    carried: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        WeightsToDevice, "carry", lambda _, weights: carried.append(weights) or weights
+    )
+    family = load_family(copy, torch.device("cpu"), dtype)
+    ready = {each.data_ptr() for each in carried if each.dtype == dtype}
+    for model in (family.unet, family.vae, *family.components.values()):
+        for weights in model.parameters():
+            assert weights.data_ptr() in ready
+            if weights.dim() == 4:
+                assert weights.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4), (4, 3, 3, 3), (4, 3, 1, 1)])
+def test_a_tensor_s_bytes_are_its_memory_s_in_whatever_order(shape: tuple[int, ...]) -> None:
+    values = torch.randn((2, *shape))[1]  # not at the beginning of its memory
+    if len(shape) == 4:
+        values = values.contiguous(memory_format=torch.channels_last)
+    twin = torch.empty_like(values)
+    in_memory_order(twin).copy_(in_memory_order(values))
+    assert twin.stride() == values.stride()
+    assert torch.equal(twin, values)

@@ -79,8 +79,7 @@ class Family(ABC):
         return {}
 
     def _load(self, part: Any, name: str, dtype: torch.dtype) -> Any:
-        model = load_model(part, self._folder / name, self._device, dtype)
-        return model.to(memory_format=torch.channels_last)
+        return load_model(part, self._folder / name, self._device, dtype)
 
     def _reader(self, ending: str = "", *, projects: bool = False) -> TextReader:
         """ending: of the folders' names, where there are two encoders."""
