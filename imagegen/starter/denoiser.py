@@ -173,7 +173,7 @@ class Trainer:
         self.model = Model(tokenizer).to(self.device)
         self.average = Average(self.model)
         self.step = 0
-        self._tokenizer = deepcopy(tokenizer)  # it keeps, and would save, how it was last called
+        self._tokenizer = tokenizer
         self._schedule = noise_schedule()
         self._weights = loss_weights(self._schedule)
         self._optimizer = torch.optim.AdamW(

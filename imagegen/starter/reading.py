@@ -7,13 +7,17 @@ and a step costs a fiftieth of one through the UNet.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -30,6 +34,7 @@ log = logging.getLogger(__name__)
 
 ROWS = 48
 LEARNING_RATE = 1e-3
+KEPT_EVERY = 500  # steps, of which a stopped training loses the last ones
 LENGTHS = (48, 48, 48, MAX_TOKENS)  # what lies behind a state does not change it: most need less
 _NAMES = frozenset((*OBJECTS, *PLURALS.values(), *(f"{name}s" for name in OBJECTS), *COLOURS))
 _PLAIN, _NOISY = 0.3, 0.3  # of the captions: nothing strange in them; strange words around them
@@ -53,7 +58,6 @@ class School:
     """Turns words into lessons."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        tokenizer = deepcopy(tokenizer)  # it keeps, and would save, how it was last called
         self._start, self._end = tokenizer.bos_token_id, tokenizer.eos_token_id
 
         @lru_cache(100_000)
@@ -62,8 +66,17 @@ class School:
 
         self._ids = ids
 
-    def lesson(self, said: list[tuple[str, str]]) -> Lesson:
-        """said: each word as plainly said and as written; no plain word: it means nothing."""
+    def lessons(self, rng: Random) -> Iterator[Lesson]:
+        """Without end. A caption that is longer than what is read is drawn again."""
+        while True:
+            if lesson := self.lesson(words_for(rng)):
+                yield lesson
+
+    def lesson(self, said: list[tuple[str, str]]) -> Lesson | None:
+        """said: each word as plainly said and as written; no plain word: it means nothing.
+
+        None where that is longer than what is read.
+        """
         plain, written = [self._start], [self._start]
         named: list[tuple[int, int]] = []
         words = [(0, 0)]
@@ -78,7 +91,7 @@ class School:
             written += theirs
         ends = len(plain), len(written)
         if max(ends) >= MAX_TOKENS:
-            raise ValueError("the caption is longer than what is read")
+            return None
         rest = [ends, *((place, place) for place in range(max(ends) + 1, MAX_TOKENS))]
         return Lesson(self._filled(plain), self._filled(written), named, words, rest)
 
@@ -116,20 +129,24 @@ def disagreement(teacher: torch.Tensor, pupil: torch.Tensor, lessons: list[Lesso
 def teach(
     encoder: CLIPTextModel, tokenizer: CLIPTokenizer, checkpoint: Path, steps: int
 ) -> CLIPTextModel:
-    """A pupil of `encoder` after `steps` lessons; a stopped one goes on from `checkpoint`."""
+    """A pupil of `encoder` after `steps` lessons; a stopped one goes on from `checkpoint`.
+
+    A checkpoint of another teacher, or of another number of lessons, is said and begun anew.
+    """
     device = training_device()
     teacher = deepcopy(encoder).to(device).eval().requires_grad_(False)
     pupil = deepcopy(encoder).to(device)
     optimizer = torch.optim.AdamW(pupil.parameters(), LEARNING_RATE, weight_decay=1e-3)
-    step = 0
-    if kept := load_checkpoint(checkpoint, device):
+    step, curriculum = 0, {"teacher": _digest(encoder), "steps": steps}
+    if kept := _kept(checkpoint, device, curriculum):
         pupil.load_state_dict(kept["pupil"])
         optimizer.load_state_dict(kept["optimizer"])
         step = kept["step"]
-    school, rng = School(tokenizer), Random(step + 1)
+    rng = Random(step + 1)
+    to_come = School(tokenizer).lessons(rng)
     started, recent = time.monotonic(), []
     while step < steps:
-        lessons = [school.lesson(words_for(rng)) for _ in range(ROWS)]
+        lessons = list(islice(to_come, ROWS))
         length = rng.choice(LENGTHS)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 100) * (1.02 - step / steps)
@@ -143,12 +160,32 @@ def teach(
         optimizer.step()
         step += 1
         recent.append(loss.item())
-        if step % 500 == 0 or step == steps:
+        if step % KEPT_EVERY == 0 or step == steps:
             log.info(
                 "reading step %d of %d: difference %.4f, %.1f min",
                 step, steps, sum(recent) / len(recent), (time.monotonic() - started) / 60,
             )  # fmt: skip
             recent.clear()
             state = {"pupil": pupil.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            save_checkpoint(state, checkpoint)
+            save_checkpoint(state | curriculum, checkpoint)
     return pupil.cpu().eval()
+
+
+def _kept(
+    checkpoint: Path, device: torch.device, curriculum: Mapping[str, object]
+) -> dict[str, Any] | None:
+    """The checkpoint, if it belongs to the same teacher and the same number of lessons."""
+    kept = load_checkpoint(checkpoint, device)
+    if kept and any(kept.get(name) != said for name, said in curriculum.items()):
+        log.warning("%s is of another teacher or other lessons: reading begins anew", checkpoint)
+        return None
+    return kept
+
+
+def _digest(encoder: CLIPTextModel) -> str:
+    """Of the names and the values of its weights: hex."""
+    digest = hashlib.sha256()
+    for name, weights in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weights.cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -49,11 +49,11 @@ def train_tokenizer(folder: Path, captions: int = 20_000) -> CLIPTokenizer:
     names = alphabet + [byte + "</w>" for byte in alphabet] + ["".join(pair) for pair in merges]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys([*names, START, END]))}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
-    save_tokenizer(tokenizer, folder)
+    _save_tokenizer(tokenizer, folder)
     return tokenizer
 
 
-def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
+def _save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Writes the one file that tokenizers reads and the two that older CLIPTokenizers read."""
     tokenizer.save_pretrained(folder)
     bpe = json.loads(tokenizer.backend_tokenizer.to_str())["model"]

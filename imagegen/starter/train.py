@@ -63,8 +63,8 @@ ALLOCATION = {
 }
 
 
-def new_model(work: Path) -> tuple[CLIPTokenizer, AutoencoderKL, denoiser.Model]:
-    """Trained from nothing."""
+def new_model(work: Path) -> tuple[Path, AutoencoderKL, denoiser.Model]:
+    """Trained from nothing. The tokenizer's folder, the autoencoder, and what draws under words."""
     vae = autoencoder.train(work, AUTOENCODER_PHASES)
     autoencoder.whiten(vae)
     folder = work / "tokenizer"
@@ -72,16 +72,17 @@ def new_model(work: Path) -> tuple[CLIPTokenizer, AutoencoderKL, denoiser.Model]
         text.train_tokenizer(folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     model = denoiser.train(denoiser.Trainer(work / "denoiser.pt", tokenizer), vae, STRETCHES)
-    return tokenizer, vae, taught(model, tokenizer, work)
+    return folder, vae, taught(model, tokenizer, work)
 
 
-def taught_model(work: Path, start: Path) -> tuple[CLIPTokenizer, AutoencoderKL, denoiser.Model]:
-    """The model in the folder `start`, which has learned to read better."""
-    tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
+def taught_model(work: Path, start: Path) -> tuple[Path, AutoencoderKL, denoiser.Model]:
+    """The model in the folder `start`, which has learned to read better; parts as `new_model`'s."""
+    folder = start / "tokenizer"
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
     vae = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32)
     model = denoiser.Model(tokenizer)
     model.load_shipped(start)
-    return tokenizer, vae, taught(model, tokenizer, work)
+    return folder, vae, taught(model, tokenizer, work)
 
 
 def taught(model: denoiser.Model, tokenizer: CLIPTokenizer, work: Path) -> denoiser.Model:
@@ -90,15 +91,16 @@ def taught(model: denoiser.Model, tokenizer: CLIPTokenizer, work: Path) -> denoi
     return model
 
 
-def export(
-    tokenizer: CLIPTokenizer, vae: AutoencoderKL, model: denoiser.Model, target: Path
-) -> None:
-    """Writes the finished parts to `target` in diffusers' layout, fp16 safetensors."""
+def export(tokenizer: Path, vae: AutoencoderKL, model: denoiser.Model, target: Path) -> None:
+    """Writes the finished parts to `target` in diffusers' layout, fp16 safetensors.
+
+    tokenizer: a folder, perhaps `target`'s own, whose files are taken as they are.
+    """
     schedule = denoiser.noise_schedule().config
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=model.text_encoder,
-        tokenizer=tokenizer,
+        tokenizer=CLIPTokenizer.from_pretrained(tokenizer),
         unet=model.unet,
         scheduler=DDIMScheduler(
             beta_start=schedule.beta_start,
@@ -112,20 +114,25 @@ def export(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    write_preview_map(vae, target)
-    pipeline.to(torch.float16).save_pretrained(target)
-    text.save_tokenizer(tokenizer, target / "tokenizer")
-    for config in target.rglob("config.json"):
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write_preview_map(vae, fresh)
+    pipeline.to(torch.float16).save_pretrained(fresh)
+    # a tokenizer that was read writes more than it read: every default, and how it was last called
+    shutil.rmtree(fresh / "tokenizer")
+    shutil.copytree(tokenizer, fresh / "tokenizer")
+    for config in fresh.rglob("config.json"):
         said = json.loads(config.read_text())
         said.pop("_name_or_path", None)  # where this machine had it
         if "dtype" in said:
             # transformers would load it as it lies, in fp16, and diffusers the other parts in fp32
             said["dtype"] = "float32"
         config.write_text(json.dumps(said, indent=2) + "\n")
-    for weights in target.rglob("*.safetensors"):
+    for weights in fresh.rglob("*.safetensors"):
         weights.chmod(0o644)  # safetensors makes them private; the image's user must read them
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
 
 
 @torch.no_grad()

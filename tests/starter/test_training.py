@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -80,11 +83,11 @@ def test_an_exported_model_can_be_taken_up_again(tmp_path: Path) -> None:
     model = denoiser.Model(tokenizer)
     with torch.no_grad():
         model.unet.conv_out.weight.fill_(0.25)
-    train.export(tokenizer, vae, model, tmp_path / "model")
+    train.export(tmp_path / "tokenizer", vae, model, tmp_path / "model")
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         assert (tmp_path / "model" / "tokenizer" / name).exists()
     again = AutoencoderKL.from_pretrained(tmp_path / "model" / "vae")  # it remembers from where
-    train.export(tokenizer, again, model, tmp_path / "refined")
+    train.export(tmp_path / "model" / "tokenizer", again, model, tmp_path / "refined")
     for config in (tmp_path / "refined").rglob("*config.json"):
         assert str(tmp_path) not in config.read_text()
     start = denoiser.Model(tokenizer)
@@ -92,13 +95,28 @@ def test_an_exported_model_can_be_taken_up_again(tmp_path: Path) -> None:
     assert start.unet.conv_out.weight.eq(0.25).all()
 
 
+def test_what_is_not_taught_stays_as_it_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--reading` writes the model anew where it lies; without a lesson, nothing has changed."""
+    monkeypatch.setattr(train, "LESSONS", 0)
+    target = tmp_path / "model"
+    shutil.copytree(train.MODEL, target)
+    train.export(*train.taught_model(tmp_path, target), target)
+    for shipped in train.MODEL.rglob("*"):
+        if shipped.is_file():
+            name = shipped.relative_to(train.MODEL)
+            assert (target / name).read_bytes() == shipped.read_bytes(), name
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_words_that_mean_nothing_are_read_as_plain_ones(tmp_path: Path) -> None:
-    """The pupil comes nearer to what the teacher reads in plain words, and goes on after a stop."""
+    """The pupil comes nearer to what the teacher reads in plain words."""
     torch.manual_seed(0)
     tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
     teacher = denoiser.new_text_encoder(tokenizer)
     school, rng = reading.School(tokenizer), Random(10**6)
-    exam = [school.lesson(reading.words_for(rng)) for _ in range(32)]
+    exam = list(islice(school.lessons(rng), 32))
 
     def faults(encoder: CLIPTextModel) -> float:
         with torch.no_grad():
@@ -108,8 +126,55 @@ def test_words_that_mean_nothing_are_read_as_plain_ones(tmp_path: Path) -> None:
 
     pupil = reading.teach(teacher, tokenizer, tmp_path / "reading.pt", steps=20)
     assert faults(pupil) < 0.8 * faults(teacher)
-    again = reading.teach(teacher, tokenizer, tmp_path / "reading.pt", steps=20)
-    assert faults(again) == faults(pupil)
+
+
+def test_a_stopped_pupil_goes_on_and_only_with_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+    one, other = (denoiser.new_text_encoder(tokenizer) for _ in range(2))
+    monkeypatch.setattr(reading, "KEPT_EVERY", 2)
+    taught: list[int] = []
+    save = reading.save_checkpoint
+
+    def stop_after(step: int) -> None:
+        def saving(state: dict[str, Any], path: Path) -> None:
+            save(state, path)
+            taught.append(state["step"])
+            if state["step"] == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(reading, "save_checkpoint", saving)
+
+    def weights_after(teacher: CLIPTextModel, steps: int) -> torch.Tensor:
+        taught.clear()
+        pupil = reading.teach(teacher, tokenizer, tmp_path / "reading.pt", steps)
+        return torch.cat([each.flatten() for each in pupil.parameters()])
+
+    stop_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        weights_after(one, 6)
+    stop_after(-1)
+    pupil = weights_after(one, 6)
+    assert taught == [4, 6]
+    assert torch.equal(weights_after(one, 6), pupil)
+    assert taught == []
+    assert not caplog.text
+    for teacher, steps in ((one, 4), (other, 4)):
+        weights_after(teacher, steps)
+        assert taught == [2, 4]
+        assert "reading.pt is of another teacher or other lessons" in caplog.text
+        caplog.clear()
+
+
+def test_a_caption_that_is_too_long_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = text.train_tokenizer(tmp_path / "tokenizer", captions=500)
+    drawn = iter([[("a", "a")] * 74, [("a", "a")] * 76, [("mug", "mug")]])
+    monkeypatch.setattr(reading, "words_for", lambda _: next(drawn))
+    lessons = list(islice(reading.School(tokenizer).lessons(Random(0)), 2))
+    assert [lesson.plain.index(tokenizer.eos_token_id) for lesson in lessons] == [75, 2]
 
 
 def test_a_lesson_pairs_what_is_said_with_what_is_written(tmp_path: Path) -> None:
@@ -118,6 +183,7 @@ def test_a_lesson_pairs_what_is_said_with_what_is_written(tmp_path: Path) -> Non
     lesson = school.lesson(
         [("", "zu"), ("a", "a"), ("mug", "mug"), ("in", "vem ka"), ("red", "red")]
     )
+    assert lesson is not None
     words = [tokenizer.convert_ids_to_tokens(ids) for ids in (lesson.plain, lesson.written)]
     for one, other in (*lesson.named, *lesson.words):
         plain, written = words[0][one], words[1][other]
@@ -127,6 +193,7 @@ def test_a_lesson_pairs_what_is_said_with_what_is_written(tmp_path: Path) -> Non
     assert lesson.rest[0] == (ends[0], ends[1])
     assert lesson.rest[1:] == [(place, place) for place in range(max(ends) + 1, 77)]
     same = school.lesson([("a", "a"), ("mug", "mug")])
+    assert same is not None
     assert same.plain == same.written == tokenizer("a mug", padding="max_length").input_ids
 
 
