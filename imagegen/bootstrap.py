@@ -64,7 +64,9 @@ class Application:
         self.engine.expect(times.usual())
         with suppress(ImagegenError):  # it never became ready: nothing to learn
             self.engine.wait_ready(LOAD_TIMEOUT_S)
-            times.keep(self.engine.status().start_s)
+            status = self.engine.status()
+            if status.ready:  # still: it may have ended since, and begun another start
+                times.keep(status.start_s)
 
     def warm(self) -> None:
         """Nothing: the model loads from the start on."""

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from imagegen import __version__
 from imagegen.engine.renderer import PHASES
@@ -23,7 +23,16 @@ from imagegen.storage import Storage
 
 KEPT = 5
 _FOLDER = "imagegen-starts"
-_SECONDS = TypeAdapter(dict[str, Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]])
+
+
+def _whole(seconds: dict[str, float]) -> dict[str, float]:
+    if not seconds.keys() >= set(PHASES):
+        raise ValueError("a phase is missing")
+    return seconds
+
+
+_Seconds = dict[str, Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]]
+_START = TypeAdapter(Annotated[_Seconds, AfterValidator(_whole)])
 _log = logging.getLogger(__name__)
 
 
@@ -42,13 +51,13 @@ class StartTimes:
         starts = list(self._read())
         if not starts:
             return {}
-        return {
-            phase: statistics.median(start.get(phase, 0.0) for start in starts) for phase in PHASES
-        }
+        return {phase: statistics.median(start[phase] for start in starts) for phase in PHASES}
 
     def keep(self, seconds: Mapping[str, float]) -> None:
-        """Adds a start, unless there are enough."""
-        said = {phase: round(seconds.get(phase, 0.0), 3) for phase in PHASES}
+        """Adds a start, unless there are enough or it is not whole: what is kept stays for good."""
+        if not seconds.keys() >= set(PHASES):
+            return
+        said = {phase: round(seconds[phase], 3) for phase in PHASES}
         for path in self._paths:
             try:
                 self._storage.create(path, json.dumps(said).encode(), "application/json")
@@ -64,7 +73,7 @@ class StartTimes:
                 stored = self._storage.read(path)
                 if stored is None:
                     return
-                yield _SECONDS.validate_json(stored.data)
+                yield _START.validate_json(stored.data)
             except StorageUnavailable as error:
                 _log.warning("how long starts take is not known: %s", error)
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +19,13 @@ from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import RenderProcess
 from imagegen.engine.renderer import PHASES
 from imagegen.errors import StorageUnavailable
+from imagegen.generation import ModelInfo
 from imagegen.settings import Settings
 from imagegen.start_times import KEPT, StartTimes
 from imagegen.storage.local import LocalStorage
 
 START = {"container": 0.5, "import": 2.0, "fetch": 0.0, "load": 1.0, "adapters": 0.25, "warmup": 3}
+START_WITH = '{"import": 2, "fetch": 0, "load": %s, "adapters": 0.25, "warmup": 3}'
 SETTINGS = Settings(model="fake")
 
 
@@ -82,6 +86,36 @@ def test_an_application_learns_from_its_start_for_the_next_one(
         second.stop()
 
 
+@pytest.mark.parametrize("missing", PHASES)
+def test_a_start_that_is_not_whole_is_not_kept(tmp_path: Path, missing: str) -> None:
+    times(tmp_path).keep({phase: START[phase] for phase in PHASES if phase != missing})
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+class _DiesOnceReady(RenderProcess):
+    """As may happen between two looks at it."""
+
+    def wait_ready(self, timeout_s: float) -> ModelInfo:
+        model = super().wait_ready(timeout_s)
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGKILL)
+        until(lambda: not self.status().ready)
+        return model
+
+
+def test_nothing_is_learned_from_a_process_that_is_gone(tmp_path: Path) -> None:
+    brands = write_brands(tmp_path / "brands")
+    built = build(Settings(model="fake", presets=str(brands), storage=f"file:{tmp_path}/output"))
+    engine = _DiesOnceReady(partial(FakeRenderer, load_s=0.5), max_queue=8)
+    application = replace(built, engine=engine)
+    application.start()
+    try:
+        application._learn_from_start()
+    finally:
+        application.stop()
+    assert list(tmp_path.glob("output/imagegen-starts/**/*.json")) == []
+
+
 @pytest.mark.parametrize(
     ("revision", "settings"),
     [("imagegen-00002", SETTINGS), ("", Settings(model="starter")), ("", Settings(device="cpu"))],
@@ -93,7 +127,10 @@ def test_another_kind_of_start_is_not_compared(
     assert times(tmp_path, revision, settings).usual() == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"load": "long"}', '{"load": -1}', '{"load": 1e999}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"load": 1}', START_WITH % '"long"', START_WITH % "-1", START_WITH % "1e999"],
+)
 def test_what_no_start_left_is_passed_over(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

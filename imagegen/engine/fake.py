@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagegen.edits import Edit
-from imagegen.engine.renderer import Phase, Picture
+from imagegen.engine.renderer import PHASES, Phase, Picture
 from imagegen.errors import InvalidModel, RenderFailed
 from imagegen.generation import ModelInfo, RenderSpec, RowLimits, Scheduler
 
@@ -66,12 +66,10 @@ class FakeRenderer:
         self._row_limits = row_limits
 
     def load(self, phase: Phase) -> ModelInfo:
-        phase("load")
-        time.sleep(self._load_s)
-        _misbehave(self._fail_load)
-        if self._fail_load:
-            raise InvalidModel(self._fail_load)
-        phase("warmup")
+        for stretch in PHASES:
+            phase(stretch)
+            if stretch == "load":
+                self._load()
         return ModelInfo(
             name="fake",
             sha256=hashlib.sha256(b"fake").hexdigest(),
@@ -84,6 +82,12 @@ class FakeRenderer:
             dtype="float32",
             row_limits=self._row_limits,
         )
+
+    def _load(self) -> None:
+        time.sleep(self._load_s)
+        _misbehave(self._fail_load)
+        if self._fail_load:
+            raise InvalidModel(self._fail_load)
 
     def begin(self, spec: RenderSpec) -> FakeDenoising:
         if "!misfit" in spec.prompt:

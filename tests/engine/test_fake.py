@@ -10,6 +10,7 @@ from sent_pictures import half_mask, scene, sent
 
 from imagegen.edits import edit_of
 from imagegen.engine.fake import FakeRenderer, draw
+from imagegen.engine.renderer import PHASES
 from imagegen.errors import InvalidModel
 from imagegen.generation import AdapterUse, RenderSpec, Scheduler
 
@@ -89,6 +90,12 @@ def test_words_past_the_text_encoders_window_are_told(make_spec):
     renderer = FakeRenderer()
     assert renderer.begin(make_spec("mug " * 77)).warnings == ()
     assert "last 3 words" in renderer.begin(make_spec("mug " * 80)).warnings[0]
+
+
+def test_it_starts_in_the_phases_of_every_renderer():
+    phases: list[str] = []
+    FakeRenderer().load(phases.append)
+    assert tuple(phases) == PHASES
 
 
 def test_a_load_that_shall_fail_fails_with_its_sentence():
