@@ -72,11 +72,18 @@ def _fake() -> Renderer[Any]:
 def _diffusers(
     model: str, brands: Sequence[tuple[AdapterUse, ...]], device: str, dtype: str, name: str
 ) -> Renderer[Any]:
-    from imagegen.diffusion.driver import cuda_of_the_driver
     from imagegen.diffusion.loading import ModelFiles
 
-    on_gpu = device != "cpu" and cuda_of_the_driver() is not None
-    files = ModelFiles(model, half=dtype == "float16" or (dtype == "auto" and on_gpu))
+    files = ModelFiles(model, half=_in_half(device, dtype))
     from imagegen.diffusion.renderer import DiffusersRenderer  # and with it torch: seconds
 
     return DiffusersRenderer(model, brands, device, dtype, name=name, files=files)
+
+
+def _in_half(device: str, dtype: str) -> bool:
+    """Whether it will be fp16: what `choose_device` and `choose_dtype` will say, without torch."""
+    if dtype != "auto" or device == "cpu":
+        return dtype == "float16"
+    from imagegen.diffusion.driver import cuda_of_the_driver, cuda_of_torch
+
+    return cuda_of_torch() is not None and cuda_of_the_driver() is not None

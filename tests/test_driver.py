@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagegen.diffusion.driver import cuda_of_the_driver, why_no_cuda
+from imagegen.diffusion import driver
+from imagegen.diffusion.driver import cuda_of_the_driver, cuda_of_torch, why_no_cuda
+from imagegen.renderers import _in_half
 
 
 @pytest.mark.parametrize("asked", ["auto", "cuda"])
@@ -67,6 +70,50 @@ def test_the_driver_is_asked_for_the_newest_cuda_it_runs() -> None:
 def test_without_a_driver_there_is_no_answer() -> None:
     assert cuda_of_the_driver(lambda name: ctypes.CDLL("no-such-library.so")) is None
     assert cuda_of_the_driver(lambda name: object()) is None
+
+
+@pytest.mark.parametrize("cuda", ["12.6", None])
+def test_torch_is_asked_without_being_imported(tmp_path: Path, cuda: str | None) -> None:
+    (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\ncuda: str | None = {cuda!r}\n")
+    spec = spec_from_file_location("torch", tmp_path / "__init__.py")
+    assert cuda_of_torch(lambda name: spec) == cuda
+    assert cuda_of_torch(lambda name: None) is None
+
+
+def test_what_torch_says_is_found(repository: Path) -> None:
+    program = (
+        "import sys\n"
+        "from imagegen.diffusion.driver import cuda_of_torch\n"
+        "found = cuda_of_torch()\n"
+        "assert 'torch' not in sys.modules\n"
+        "import torch\n"
+        "assert found == torch.version.cuda\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "torch_cuda", "driver_cuda", "half"),
+    [
+        ("auto", "auto", "12.6", (12, 6), True),
+        ("cuda", "auto", "12.6", (13, 0), True),
+        ("auto", "auto", None, (12, 6), False),  # a CPU build on a GPU machine
+        ("auto", "auto", "12.6", None, False),
+        ("cpu", "auto", "12.6", (12, 6), False),
+        ("auto", "float32", "12.6", (12, 6), False),
+        ("cpu", "float16", None, None, True),
+    ],
+)
+def test_half_precision_files_are_for_who_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, dtype: str, torch_cuda: str | None,
+    driver_cuda: tuple[int, int] | None, half: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(driver, "cuda_of_torch", lambda: torch_cuda)
+    monkeypatch.setattr(driver, "cuda_of_the_driver", lambda: driver_cuda)
+    assert _in_half(device, dtype) is half
 
 
 STUB = """

@@ -1,9 +1,16 @@
-"""Why there is no CUDA device: the NVIDIA driver against the CUDA that torch was built for."""
+"""The NVIDIA driver and the CUDA that torch was built for: what they are, and why they do not fit.
+
+Nothing here imports torch, which takes a second or more.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import runpy
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 # The oldest driver that runs any minor version of a CUDA (NVIDIA's "CUDA minor version
@@ -24,6 +31,21 @@ def cuda_of_the_driver(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, i
     except (OSError, AttributeError):
         return None
     return number.value // 1_000, number.value % 1_000 // 10
+
+
+def cuda_of_torch(
+    find: Callable[[str], ModuleSpec | None] = importlib.util.find_spec,
+) -> str | None:
+    """torch.version.cuda of the torch that would be imported; None for a CPU build, or no torch.
+
+    Read from the file that torch reads it from, which stands by itself.
+    """
+    spec = find("torch")
+    if spec is None or spec.origin is None:
+        return None
+    said = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+    cuda: str | None = said["cuda"]
+    return cuda
 
 
 def why_no_cuda(
