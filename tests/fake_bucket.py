@@ -124,4 +124,6 @@ class SlowLine(Line):
         if not answer and data.startswith(b"POST /upload/"):
             self.uploads.append(data)
             time.sleep(self._upload_s)
+        elif not answer and self.uploads:
+            self.uploads[-1] += data  # a body may come in a packet of its own
         return True
