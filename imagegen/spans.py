@@ -3,7 +3,8 @@
 Optional: `pip install 'imagegen[otel]'`, and the address of a collector in the SDK's own variable
 OTEL_EXPORTER_OTLP_ENDPOINT. A span is made once its generation has ended, from the times that are
 measured anyway: nothing runs meanwhile. It stands beneath the span of whoever asked, and is
-recorded if that one is, unless OTEL_TRACES_SAMPLER says otherwise.
+recorded if that one is; where he has none it begins a trace, under the id that the log has. So the
+SDK's default; OTEL_TRACES_SAMPLER may say otherwise.
 """
 
 from __future__ import annotations
@@ -28,22 +29,38 @@ _exported = _Exported()
 
 
 def export_spans(version: str) -> None:
-    """From now on spans are sent to the collector that the environment names."""
+    """From now on spans are sent to the collector that the environment names.
+
+    Pictures do not depend on it: where that cannot be, the log says why.
+    """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        _exported.tracer = _new_tracer(version)
     except ImportError:
         _log.warning(
             "no spans are sent: OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not"
             " installed; pip install 'imagegen[otel]'"
         )
-        return
+    except Exception as error:  # of variables that it reads, some only while it is imported
+        _log.warning("no spans are sent: OpenTelemetry cannot use its OTEL_ variables: %s", error)
+
+
+def _new_tracer(version: str) -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class Ids(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            """Of a trace that begins here."""
+            trace = current_trace()
+            return super().generate_trace_id() if trace is None else int(trace.trace_id, 16)
+
     resource = Resource.create({SERVICE_NAME: "imagegen", SERVICE_VERSION: version})
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, id_generator=Ids())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    _exported.tracer = provider.get_tracer("imagegen", version)
+    return provider.get_tracer("imagegen", version)
 
 
 def record_generation(began_ns: int, generation: Generation) -> None:
@@ -85,18 +102,25 @@ def record_failure(began_ns: int, brand: str, code: str) -> None:
 
 
 def _begin(trace: Trace, began_ns: int, attributes: dict[str, Any]) -> Any:
+    return _exported.tracer.start_span(
+        "generate",
+        context=_callers(trace),
+        start_time=began_ns,
+        attributes=attributes | {"imagegen.request_id": trace.request_id},
+    )
+
+
+def _callers(trace: Trace) -> Any:
+    from opentelemetry.context import Context
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+    if trace.begins_here:
+        return Context()
     asked = SpanContext(
         int(trace.trace_id, 16), int(trace.span_id, 16), is_remote=True,
         trace_flags=TraceFlags(int(trace.sampled)),
     )  # fmt: skip
-    return _exported.tracer.start_span(
-        "generate",
-        context=set_span_in_context(NonRecordingSpan(asked)),
-        start_time=began_ns,
-        attributes=attributes | {"imagegen.request_id": trace.request_id},
-    )
+    return set_span_in_context(NonRecordingSpan(asked), Context())
 
 
 def _child(span: Any, name: str, start_ns: int) -> Any:

@@ -32,6 +32,7 @@ class Trace:
     sampled: bool  # whether somebody records it
     request_id: str
     generation_id: str = ""  # once there is one
+    begins_here: bool = False  # the caller has no trace: its ids are ours
 
     @property
     def traceparent(self) -> str:
@@ -48,6 +49,7 @@ def trace_of(traceparent: str, cloud_trace: str, request_id: str) -> Trace:
     return Trace(
         *(ids or (secrets.token_hex(16), secrets.token_hex(8), False)),
         request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(16),
+        begins_here=ids is None,
     )
 
 

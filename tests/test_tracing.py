@@ -51,6 +51,8 @@ def test_google_s_header_without_a_span_gets_one(header: str) -> None:
 def test_a_malformed_one_is_ignored(header: str) -> None:
     assert trace_of(header, GOOGLE, "").trace_id == GOOGLE[:32]
     assert trace_of(header, "", "").trace_id not in header
+    assert trace_of(header, "", "").begins_here
+    assert not trace_of(header, GOOGLE, "").begins_here
 
 
 def test_a_later_version_may_say_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import threading
 import time
@@ -91,6 +92,56 @@ def test_a_generation_is_a_span_beneath_the_callers(
     )  # fmt: skip
     assert said["imagegen.generation_id"].startswith("gen_")
     assert "prompt" not in str(said), "what people write is not for whoever collects traces"
+
+
+def test_who_has_no_trace_begins_one_under_the_id_in_the_log(
+    serve: Callable[..., Server], collector: Collector
+) -> None:
+    server = serve(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_BSP_SCHEDULE_DELAY="50",
+        IMAGEGEN_LOG_FORMAT="json",
+    )  # fmt: skip
+    server.wait_until("/readyz")
+    server.ask("POST", "/generate", BODY)
+    spans = collector.wait_for(3)
+    whole = spans["generate"]
+    assert whole.parent_span_id == b""
+    assert {span.parent_span_id for name, span in spans.items() if name != "generate"} == {
+        whole.span_id
+    }
+    _, log = server.end()
+    traces = {json.loads(line).get("logging.googleapis.com/trace") for line in log.splitlines()}
+    assert whole.trace_id.hex() in traces
+
+
+def test_the_sampler_that_the_operator_names_decides(
+    serve: Callable[..., Server], collector: Collector
+) -> None:
+    server = serve(
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, OTEL_BSP_SCHEDULE_DELAY="50",
+        OTEL_TRACES_SAMPLER="parentbased_always_off",
+    )  # fmt: skip
+    server.wait_until("/readyz")
+    server.ask("POST", "/generate", BODY)
+    server.ask("POST", "/generate", BODY, traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01")
+    collector.wait_for(3)
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE_ID}
+
+
+@pytest.mark.parametrize(
+    "variable", [{"OTEL_BSP_SCHEDULE_DELAY": "-1"}, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}]
+)
+def test_a_variable_that_makes_no_sense_costs_the_spans_alone(
+    serve: Callable[..., Server], collector: Collector, variable: dict[str, str]
+) -> None:
+    server = serve(OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint, **variable)
+    server.wait_until("/readyz")
+    assert server.ask("POST", "/generate", BODY)[0] == 200
+    _, log = server.end()
+    [line] = [line for line in log.splitlines() if "no spans are sent" in line]
+    assert "OpenTelemetry cannot use its OTEL_ variables: " in line
+    assert "Traceback" not in log
+    assert collector.spans == []
 
 
 def test_a_failure_is_a_span_with_its_code(
