@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from imagegen.diffusion.digests import Digests
 from imagegen.errors import InvalidModel
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -31,7 +32,6 @@ _WEIGHTS = tuple(f"{part}/*.safetensors" for part in _PARTS)
 _OPENED = re.compile(
     r"(?:diffusion_pytorch_model|model)(\.fp16)?(?:-\d{5}-of-\d{5})?(\.fp16)?\.safetensors"
 )
-_CHUNK_BYTES = 1 << 22
 CACHE = Path("~/.cache/imagegen/models")
 
 
@@ -71,8 +71,15 @@ def fetch_model(model: str, cache: Path, *, half: bool = False) -> Path:
 
 def _from_bucket(url: str, cache: Path) -> Path:
     from imagegen.storage.folder_cache import FolderCache
+    from imagegen.storage.manifest import FolderManifest
 
-    return FolderCache(cache).folder(url)
+    digests = _digests(cache)
+
+    def keep_digests(folder: Path, manifest: FolderManifest) -> None:
+        for entry in manifest.files:
+            digests.take(folder / entry.path, entry.sha256)
+
+    return FolderCache(cache, on_fetched=keep_digests).folder(url)
 
 
 def _from_hub(model: str, *, half: bool) -> Path:
@@ -134,7 +141,8 @@ def read_json(path: Path) -> dict[str, Any]:
 class ModelFiles:
     """A model's files, fetched and read by threads while others import their libraries.
 
-    Reading them early brings them into the page cache before the weights are loaded.
+    Reading them early brings them into the page cache before the weights are loaded. What they are
+    (`sha256`) is hashed unless it is known of before.
     """
 
     def __init__(self, model: str, cache: Path = CACHE, *, half: bool = False) -> None:
@@ -148,7 +156,7 @@ class ModelFiles:
         return self._read.result().folder
 
     def sha256(self) -> str:
-        """Waits until all weights are read: hex, over each file's name and content."""
+        """Waits until all weights are hashed: hex, over each file's name and content."""
         return self._read.result().sha256()
 
 
@@ -160,8 +168,8 @@ class _ReadFiles:
         paths = [path for part in _PARTS for path in weights_of(self.folder / part)]
         for path in paths:
             _read_ahead(path)
-        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="digest")
-        self._digests = [(path, pool.submit(_file_digest, path)) for path in paths]
+        pool, digests = ThreadPoolExecutor(2, thread_name_prefix="digest"), _digests(cache)
+        self._digests = [(path, pool.submit(digests.of, path)) for path in paths]
         pool.shutdown(wait=False)
 
     def sha256(self) -> str:
@@ -181,12 +189,8 @@ def _read_ahead(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _digests(cache: Path) -> Digests:
+    return Digests(cache / ".digests")  # no folder that is kept there begins with a dot
 
 
 def weights_of(part: Path) -> list[Path]:

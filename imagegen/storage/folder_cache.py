@@ -25,6 +25,11 @@ _REMOVED = ".removed-"
 _PARTIAL = ".partial"
 _log = logging.getLogger(__name__)
 
+OnFetched = Callable[[Path, FolderManifest], None]
+
+
+def _nobody_asks(_folder: Path, _manifest: FolderManifest) -> None: ...
+
 
 class FolderCache:
     """`root/NAME/`, where the name is the URL's hash and, for a published folder, its version's.
@@ -34,12 +39,21 @@ class FolderCache:
     """
 
     def __init__(
-        self, root: Path, *, most_bytes: int = MOST_BYTES, endpoint: str | None = None
+        self,
+        root: Path,
+        *,
+        most_bytes: int = MOST_BYTES,
+        endpoint: str | None = None,
+        on_fetched: OnFetched = _nobody_asks,
     ) -> None:
-        """endpoint: an emulator's address, used without credentials."""
+        """endpoint: an emulator's address, used without credentials.
+
+        on_fetched: hears of a published version that has just come, each file of it verified.
+        """
         self._root = root.expanduser()
         self._most_bytes = most_bytes
         self._endpoint = endpoint
+        self._on_fetched = on_fetched
 
     def folder(self, url: str) -> Path:
         """What lies at `url`, fetched if need be, and this process's until it ends.
@@ -67,13 +81,18 @@ class FolderCache:
         """One published version, as `folder`."""
         key = hashlib.sha256(url.encode()).hexdigest()[:32]
         twins = self._twins(key, manifest)
+        fetched = []
 
         def fill(into: Path) -> None:
             missing = sum(e.size_bytes for e in manifest.files if e.path not in twins)
             self._make_room(max(0, missing - _size_bytes(into)), url)
             Fetch(source, manifest, into, lambda entry: twins.get(entry.path)).run()
+            fetched.append(into)
 
-        return self._held(f"{key}-{manifest.version[:16]}", fill)
+        folder = self._held(f"{key}-{manifest.version[:16]}", fill)
+        if fetched:
+            self._on_fetched(folder, manifest)
+        return folder
 
     def _plain(self, url: str, into: Path) -> None:
         download_prefix(url, into, endpoint=self._endpoint)

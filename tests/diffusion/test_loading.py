@@ -14,6 +14,7 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny_models import edit_json, keep_halves
 
+from imagegen.diffusion import digests
 from imagegen.diffusion.device import WeightsToDevice, in_memory_order
 from imagegen.diffusion.families import load_family
 from imagegen.diffusion.loading import (
@@ -24,6 +25,8 @@ from imagegen.diffusion.loading import (
     one_precision,
 )
 from imagegen.errors import InvalidModel, InvalidSettings
+from imagegen.storage.bucket_folder import BucketFolder
+from imagegen.storage.pushing import Push
 
 pytestmark = pytest.mark.torch
 
@@ -125,6 +128,37 @@ def test_a_model_comes_out_of_a_bucket(
             fetch_model(f"gs://{bucket.name}/tiny/2", tmp_path / "cache")
     assert fetch_model(url, tmp_path / "cache") == folder
     assert ModelFiles(str(folder)).sha256() == ModelFiles(str(copy)).sha256()
+
+
+def test_the_weights_of_a_folder_are_hashed_at_its_first_start_only(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "LARGE_BYTES", 1)
+    monkeypatch.setattr(digests, "SETTLED_NS", -1_000_000_000)
+    first = ModelFiles(str(copy), tmp_path / "cache").sha256()
+    assert first == ModelFiles(str(copy)).sha256()
+    monkeypatch.setattr(digests, "_hashed", lambda path: path.name)
+    assert ModelFiles(str(copy), tmp_path / "cache").sha256() == first
+    (copy / UNET).write_bytes((copy / UNET).read_bytes())
+    assert ModelFiles(str(copy), tmp_path / "cache").sha256() != first
+
+
+def test_the_digests_of_a_published_model_come_with_its_manifest(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file was verified on its way here: not even the first start hashes it again."""
+    sha256 = ModelFiles(str(copy)).sha256()
+    monkeypatch.setattr(digests, "LARGE_BYTES", 1)
+    monkeypatch.setattr(digests, "_hashed", lambda path: path.name)
+    with running_bucket_server() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        url = f"gs://{server.new()}/tiny"
+        Push(copy).run(BucketFolder(url), lambda *_: None)
+        for _ in range(2):
+            assert ModelFiles(url, tmp_path / "cache").sha256() == sha256
+        folder = fetch_model(url, tmp_path / "cache")
+        (folder / UNET).write_bytes((folder / UNET).read_bytes())
+        assert ModelFiles(url, tmp_path / "cache").sha256() != sha256
 
 
 def test_a_bucket_is_asked_once(tmp_path: Path) -> None:
