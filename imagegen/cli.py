@@ -18,10 +18,10 @@ from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
 from imagegen.commands import brands, cost, publishing, rendering
-from imagegen.commands.progress import printable
 from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
 from imagegen.generation import GenerationRequest
+from imagegen.logs import printable
 from imagegen.settings import PREFIX, Settings
 
 FAILED, USAGE = 1, 2

@@ -46,9 +46,9 @@ def configure_logs(style: LogStyle, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+def printable(text: str, longest: int | None = None) -> str:
     r"""`text` on one line, of at most `longest` characters: a newline becomes `\n` and so on."""
-    cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    cut = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
     if cut.isprintable():
         return cut
     return "".join(
@@ -123,11 +123,11 @@ def _stack(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
     stack: str = getattr(record, "stack", "")
     if record.exc_info:
         stack = formatter.formatException(record.exc_info)
-    return [printable(line) for line in stack.split("\n")] if stack else []
+    return [printable(line, LONGEST_TEXT) for line in stack.split("\n")] if stack else []
 
 
 def _printable_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: printable(value) if isinstance(value, str) else value
+        name: printable(value, LONGEST_TEXT) if isinstance(value, str) else value
         for name, value in values.items()
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imagegen.logs import LONGEST_MESSAGE, LONGEST_TEXT, LogStyle, configure_logs
+from imagegen.logs import LONGEST_MESSAGE, LONGEST_TEXT, LogStyle, configure_logs, printable
 from imagegen.tracing import Trace, following
 
 
@@ -142,3 +142,9 @@ def test_severities_are_google_s(level: int, severity: str) -> None:
     logging.getLogger().setLevel(logging.DEBUG)
     logging.getLogger("imagegen").log(level, "x")
     assert json.loads(stream.getvalue())["severity"] == severity
+
+
+def test_what_could_move_a_cursor_is_written_out_and_cut_only_where_there_is_a_bound() -> None:
+    assert printable("a\x07b\u202e東") == "a\\x07b\\u202e東"
+    assert printable("é" * 20_000) == "é" * 20_000
+    assert printable("é" * 20_000, 10) == "é" * 9 + "…"

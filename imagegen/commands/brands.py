@@ -10,8 +10,9 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 
 from imagegen.batch.image_source import unknown_brand
-from imagegen.commands.progress import StepProgress, printable
+from imagegen.commands.progress import StepProgress
 from imagegen.errors import InvalidModel, InvalidPreset, InvalidSettings
+from imagegen.logs import printable
 from imagegen.presets import BrandPreset, PresetCatalog, check_presets
 from imagegen.presets.files import read_words
 from imagegen.renderers import local_model_folder

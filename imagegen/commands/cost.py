@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from imagegen.commands.progress import printable
 from imagegen.cost.assumptions import Assumptions
 from imagegen.cost.plot import plot
 from imagegen.cost.prices import PriceTable
@@ -19,6 +18,7 @@ from imagegen.cost.report import contents, summarise, table
 from imagegen.cost.scenarios import SCENARIOS, play
 from imagegen.cost.trace import SPARSE_DAY, Trace, read_trace
 from imagegen.errors import FieldError, InvalidRequest
+from imagegen.logs import printable
 from imagegen.settings import Settings
 
 DONE = 0

@@ -9,14 +9,10 @@ from typing import Any, TextIO
 
 from imagegen.batch.manifest import ManifestRow, as_json
 from imagegen.engine.process import Preview, Progress
+from imagegen.logs import printable
 
 _CLEAR_LINE = "\r\x1b[K"
 _BAR_WIDTH = 24
-
-
-def printable(text: str) -> str:
-    """The text without anything that could move a terminal's cursor or change its colours."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def describe(row: ManifestRow) -> str:

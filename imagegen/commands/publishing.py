@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from imagegen.commands.brands import find_faults
-from imagegen.commands.progress import PushProgress, printable
+from imagegen.commands.progress import PushProgress
 from imagegen.errors import InvalidModel, InvalidPreset, InvalidSettings
+from imagegen.logs import printable
 from imagegen.settings import Settings
 
 DONE = 0

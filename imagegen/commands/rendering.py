@@ -21,11 +21,11 @@ from imagegen.batch.rows import split_values
 from imagegen.batch.run import Batch, Outcome, checked, file_names, invalid, pending
 from imagegen.batch.script import PromptScript, read_script
 from imagegen.bootstrap import build, load_brands
-from imagegen.commands.progress import BatchProgress, RenderProgress, printable
+from imagegen.commands.progress import BatchProgress, RenderProgress
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest, InvalidScript, InvalidSettings
 from imagegen.generation import GenerationRequest
-from imagegen.logs import LogStyle, configure_logs
+from imagegen.logs import LogStyle, configure_logs, printable
 from imagegen.parsing import parse_strings
 from imagegen.settings import JobTask, Settings
 

@@ -43,7 +43,7 @@ class Fetch:
 
     def run(self) -> None:
         """Raises InvalidSettings for a damaged file or a full disk, StorageUnavailable."""
-        with self._keeping():
+        with keeping(self._source.url, self._into.parent):
             self._unfinished.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(PARTS_AT_ONCE) as parts, ThreadPoolExecutor(FILES_AT_ONCE) as files:
             waiting = [files.submit(self._file, same, parts) for same in self._same.values()]
@@ -61,7 +61,7 @@ class Fetch:
     def _file(self, same: list[FileEntry], parts: ThreadPoolExecutor) -> None:
         """Fetches one content and puts it under each of its names."""
         first, *others = same
-        with self._keeping():
+        with keeping(self._source.url, self._into.parent):
             place = self._place(first)
             if not _is_there(place, first):  # under its name it has been verified
                 self._verified(first, parts).replace(place)
@@ -127,15 +127,19 @@ class Fetch:
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
-    @contextlib.contextmanager
-    def _keeping(self) -> Iterator[None]:
-        """The bucket's failures have their own class by now: what is left is the disk's."""
-        try:
-            yield
-        except OSError as error:
-            raise InvalidSettings(
-                f"cannot keep {self._source.url} in {self._into.parent}: {error.strerror or error}"
-            ) from error
+
+@contextlib.contextmanager
+def keeping(what: str, where: Path) -> Iterator[None]:
+    """The bucket's failures have their own class by now: what is left is the disk's.
+
+    Raises InvalidSettings.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidSettings(
+            f"cannot keep {what} in {where}: {error.strerror or error}"
+        ) from error
 
 
 @contextlib.contextmanager

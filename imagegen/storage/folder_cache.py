@@ -9,12 +9,12 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.storage.bucket_folder import BucketFolder
-from imagegen.storage.fetching import Fetch
+from imagegen.storage.fetching import Fetch, keeping
 from imagegen.storage.gcs import download_prefix
 from imagegen.storage.manifest import FileEntry, FolderManifest, read_manifest
 
@@ -23,6 +23,7 @@ MOST_BYTES = 40 << 30  # of all folders together, the largest models being some 
 _LOCKS = ".locks"
 _REMOVED = ".removed-"
 _PARTIAL = ".partial"
+_WHAT = "what comes from buckets"
 _log = logging.getLogger(__name__)
 
 OnFetched = Callable[[Path, FolderManifest], None]
@@ -101,7 +102,7 @@ class FolderCache:
     def _held(self, name: str, fill: Callable[[Path], None]) -> Path:
         """The folder under a shared lock, whose descriptor stays open until the process ends."""
         folder, partial = self._root / name, self._root / f"{name}{_PARTIAL}"
-        with self._keeping():
+        with keeping(_WHAT, self._root):
             partial.parent.joinpath(_LOCKS).mkdir(parents=True, exist_ok=True)
             lock = self._open_lock(name)
         try:
@@ -112,7 +113,7 @@ class FolderCache:
                     return folder
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not folder.is_dir():
-                    with self._keeping():
+                    with keeping(_WHAT, self._root):
                         partial.mkdir(exist_ok=True)
                         fill(partial)
                         partial.rename(folder)
@@ -186,15 +187,6 @@ class FolderCache:
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._root).free
-
-    @contextlib.contextmanager
-    def _keeping(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InvalidSettings(
-                f"cannot keep what comes from buckets in {self._root}: {error.strerror or error}"
-            ) from error
 
 
 def _nothing(_into: Path) -> None:
