@@ -231,7 +231,7 @@ def test_presets_list_show_and_check_need_no_torch(workplace):
     good = imagegen(workplace, "presets", "check")
     assert good.returncode == 0
     assert good.stdout == (
-        "brand_presets: every brand is in order; whether the LoRAs fit fake was not checked: "
+        "brand_presets: every brand is in order; whether LoRAs and sizes fit fake was not checked: "
         "it is not a folder here\n"
     )
 

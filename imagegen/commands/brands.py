@@ -49,7 +49,8 @@ def find_faults(settings: Settings, folder: Path) -> tuple[list[str], str]:
     model = local_model_folder(settings.model)
     if model is not None:
         return check_presets(folder, model), ""
-    unseen = f"; whether the LoRAs fit {settings.model} was not checked: it is not a folder here"
+    what = f"whether LoRAs and sizes fit {settings.model}"
+    unseen = f"; {what} was not checked: it is not a folder here"
     try:
         PresetCatalog.load(folder)
     except InvalidPreset as error:

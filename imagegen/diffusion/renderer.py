@@ -21,6 +21,7 @@ from imagegen.diffusion.row_limits import Probe
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import RenderFailed
 from imagegen.generation import AdapterUse, ModelInfo, RenderSpec, RowLimits
+from imagegen.model_sizes import SideLimits
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
@@ -112,7 +113,7 @@ class DiffusersRenderer:
             sha256=files.sha256(),
             family=model.name,
             native_px=model.native_px,
-            min_px=-(-model.native_px // 16) * 8,
+            min_px=SideLimits.of(model.native_px).min_px,
             max_px=math.isqrt(limits.probes[-1][0]),
             schedulers=model.schedulers,
             device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),

@@ -30,6 +30,7 @@ from imagegen.generation import (
     RenderSpec,
     Scheduler,
 )
+from imagegen.model_sizes import side_limits
 from imagegen.presets.banned_terms import find_banned, has_adapter_tag
 from imagegen.presets.files import AdapterCheck, BrandFolder, list_brands, read_brand
 from imagegen.presets.formats import built_in_formats
@@ -218,7 +219,8 @@ class PresetCatalog:
     def load(cls, folder: Path, model_folder: Path | None = None) -> PresetCatalog:
         """Reads every brand below `folder`. Raises InvalidPreset with all faults, one a line.
 
-        model_folder: the model whose layers the LoRAs must fit, where it lies on this machine.
+        model_folder: the model whose layers the LoRAs must fit, and which must draw the brands'
+        sizes, where it lies on this machine.
         """
         presets, faults = read_presets(folder, model_folder)
         if faults:
@@ -259,7 +261,10 @@ class PresetCatalog:
 
 
 def check_presets(folder: Path, model_folder: Path) -> list[str]:
-    """Every fault of every brand, adapters against the model too: `file:line: key: message`."""
+    """Every fault of every brand, adapters and sizes against the model too.
+
+    Each as `file:line: key: message`.
+    """
     return _flat(read_presets(folder, model_folder)[1])
 
 
@@ -271,6 +276,7 @@ def read_presets(
     What is wrong with the folder, or with the model, stands under the empty name.
     """
     check: AdapterCheck = check_file
+    sides = None if model_folder is None else side_limits(model_folder)
     faults: dict[str, list[str]] = {}
     if model_folder is not None:
         try:
@@ -283,7 +289,7 @@ def read_presets(
         faults[""] = [*faults.get("", []), *of_folder]
     presets = []
     for brand in folders:
-        read = read_brand(brand, check)
+        read = read_brand(brand, check, sides)
         if isinstance(read, list):
             faults[brand.name] = read
         else:

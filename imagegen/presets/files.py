@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from imagegen.errors import InvalidPreset
 from imagegen.generation import BRAND_PATTERN, AdapterUse
+from imagegen.model_sizes import SideLimits
 from imagegen.presets.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
-from imagegen.presets.schema import PresetFile, names_a_file_below
+from imagegen.presets.schema import BrandDefaults, PresetFile, Size, names_a_file_below
 
 FILE_NAME = "preset.yaml"
 
@@ -53,8 +54,13 @@ def list_brands(folder: Path) -> tuple[list[Path], list[str]]:
     return brands, []
 
 
-def read_brand(folder: Path, check: AdapterCheck) -> BrandFolder | list[str]:
-    """The brand in `folder`, or all of its faults as `file:line: key: message`."""
+def read_brand(
+    folder: Path, check: AdapterCheck, sides: SideLimits | None = None
+) -> BrandFolder | list[str]:
+    """The brand in `folder`, or all of its faults as `file:line: key: message`.
+
+    sides: what the model draws, where that is known.
+    """
     file = folder / FILE_NAME
     try:
         marked = _read_marked(file, folder)
@@ -64,6 +70,8 @@ def read_brand(folder: Path, check: AdapterCheck) -> BrandFolder | list[str]:
     if not re.fullmatch(BRAND_PATTERN, folder.name):
         found.append(((), f"the folder's name {folder.name!r} must match {BRAND_PATTERN}"))
     content = _validate(marked, found)
+    if content is not None and sides is not None:
+        found += _too_small_or_large(content, sides)
     hashes = _check_adapters(folder, marked.value, check, found)
     cover = _find_cover(folder, marked.value, found)
     if content is None or found:
@@ -131,6 +139,18 @@ def _message(finding: ErrorDetails) -> str:
     if finding["type"] in _SENTENCES:
         return _SENTENCES[finding["type"]].format(said=said)
     return f"{finding['msg'][:1].lower()}{finding['msg'][1:]}, not {said}"
+
+
+def _too_small_or_large(content: PresetFile, sides: SideLimits) -> list[tuple[Place, str]]:
+    sizes: dict[Place, Size | BrandDefaults] = {("defaults",): content.defaults}
+    sizes |= {("formats", name): size for name, size in content.formats.items()}
+    message = f"this model draws {sides.min_px} to {sides.max_px} pixels a side, not"
+    return [
+        ((*place, name), f"{message} {px}")
+        for place, size in sizes.items()
+        for name, px in (("width", size.width), ("height", size.height))
+        if px is not None and not sides.min_px <= px <= sides.max_px
+    ]
 
 
 def _check_adapters(

@@ -16,6 +16,7 @@ from imagegen.diffusion.row_limits import (
     most_rows,
 )
 from imagegen.generation import AdapterUse, RowLimits
+from imagegen.model_sizes import SideLimits
 
 pytestmark = pytest.mark.torch
 
@@ -40,6 +41,12 @@ def test_on_a_cpu_a_step_is_about_as_much_work_at_any_size() -> None:
     assert [limits.at(side, side) for side in (256, 512, 768, 1024)] == [16, 16, 4, 4]
     assert limits.at(512, 1024) == 8
     assert limits.at(1024, 1032) == 2
+
+
+def test_brands_may_ask_for_whatever_some_device_draws() -> None:
+    most = SideLimits.of(512).max_px ** 2
+    assert cpu_row_limits(512, guided_step_s=0.2).probes[-1][0] == most
+    assert cuda_row_limits(512, lambda px, rows: 0.1).probes[-1][0] == most
 
 
 def test_a_big_model_on_a_cpu_gets_fewer_rows() -> None:

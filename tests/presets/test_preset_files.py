@@ -1,5 +1,6 @@
 """Faults of a brand's folder: every one is told, with the file, the line and the key."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.numpy import save_file
 
 from imagegen.errors import InvalidPreset
 from imagegen.generation import GenerationRequest
+from imagegen.model_sizes import SideLimits, side_limits
 from imagegen.presets import PresetCatalog, check_presets
 from imagegen.presets.files import read_words
 from imagegen.presets.schema import BrandDefaults
@@ -316,6 +318,46 @@ def test_check_without_a_model_still_checks_the_brands(tmp_path):
     faults = check_presets(tmp_path, tmp_path / "no-model")
     assert "no *.safetensors in this folder" in faults[0]
     assert "there is no such file" in faults[1]
+
+
+def write_config(model: Path, sample_size: object = 32) -> Path:
+    for part, config in (
+        ("unet", {"sample_size": sample_size}),
+        ("vae", {"block_out_channels": [8, 8, 8, 8]}),
+    ):
+        (model / part).mkdir(exist_ok=True)
+        (model / part / "config.json").write_text(json.dumps(config))
+    return model
+
+
+def test_check_refuses_sizes_that_the_model_does_not_draw(tmp_path):
+    """Half to twice its native 256: also at the start, with the line of the side at fault."""
+    model = write_config(write_model(tmp_path / "model"))
+    brand = write_brand(
+        tmp_path / "brands",
+        GOOD + "defaults:\n  width: 128\n  height: 120\n"
+        "formats:\n  fine: {width: 128, height: 512}\n  tall:\n    width: 64\n    height: 520\n",
+    )
+    draws = "this model draws 128 to 512 pixels a side, not"
+    faults = check_presets(tmp_path / "brands", model)
+    assert [fault.removeprefix(f"{brand}/preset.yaml:") for fault in faults] == [
+        f"4: defaults.height: {draws} 120",
+        f"8: formats.tall.width: {draws} 64",
+        f"9: formats.tall.height: {draws} 520",
+    ]
+    with pytest.raises(InvalidPreset, match=r"preset\.yaml:4: defaults\.height: this model"):
+        PresetCatalog.load(tmp_path / "brands", model)
+    assert len(PresetCatalog.load(tmp_path / "brands")) == 1  # nobody knows the model
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "limits"),
+    [(32, SideLimits(128, 512)), ([40, 33], SideLimits(136, 528)), (None, None), ("x", None)],
+)
+def test_a_models_sizes_are_read_from_its_configuration(tmp_path, sample_size, limits):
+    assert side_limits(write_config(tmp_path, sample_size)) == limits
+    (tmp_path / "vae" / "config.json").unlink()
+    assert side_limits(tmp_path) is None
 
 
 @pytest.mark.parametrize("field", sorted(BrandDefaults.model_fields))
