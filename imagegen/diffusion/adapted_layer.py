@@ -14,15 +14,26 @@ from imagegen.diffusion.parsed_adapter import LowRank
 
 
 class SelectedRows:
-    """Which slot and scale each row of the next forward pass has; shared by all layers."""
+    """Which slot and scale each row of the next forward pass has; shared by all layers.
+
+    As many rows have the same memory for ever: a CUDA graph that was captured with it finds there
+    what was selected last.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
+        self._of: dict[int, tuple[Tensor, Tensor]] = {}  # slots and scales, by the number of rows
         self.select([0], [0.0])
 
+    @torch.inference_mode()
     def select(self, slots: list[int], scales: list[float]) -> None:
-        self.slots = send(torch.tensor(slots), self._like.device)  # [rows]
-        self.scales = send(torch.tensor(scales, dtype=self._like.dtype), self._like.device)
+        new = torch.tensor(slots), torch.tensor(scales, dtype=self._like.dtype)  # [rows] each
+        if len(slots) not in self._of:
+            first, second = (torch.empty_like(each, device=self._like.device) for each in new)
+            self._of[len(slots)] = first, second
+        self.slots, self.scales = self._of[len(slots)]
+        for place, values in zip((self.slots, self.scales), new, strict=True):
+            place.copy_(send(values, self._like.device))
 
 
 class AdaptedLayer:

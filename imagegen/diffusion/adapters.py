@@ -77,6 +77,11 @@ class AdapterBank:
         for layer in self._layers.values():
             layer.active = not layer.tenants.isdisjoint(used)
 
+    def active(self, component: str) -> tuple[bool, ...]:
+        """Of the component's layers that any brand changes, those that a selected row changes."""
+        layers = self._layers.items()
+        return tuple(layer.active for (part, _), layer in layers if part == component)
+
     def reading(self, uses: tuple[AdapterUse, ...]) -> tuple[Mix, float]:
         """What of `uses` decides how a text is read: equal answers, equal embeddings."""
         mix, scale = self._mix(uses)

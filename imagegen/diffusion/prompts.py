@@ -13,7 +13,8 @@ from imagegen.generation import AdapterUse
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank, Mix
-    from imagegen.diffusion.families.family import Encoded, Family
+    from imagegen.diffusion.families.conditioning import Encoded
+    from imagegen.diffusion.families.family import Family
 
 MAX_BYTES = 64 << 20  # about 500 texts of Stable Diffusion 1.5 in float16
 

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send, wait_for
+from imagegen.diffusion.families.conditioning import Conditioning
 from imagegen.diffusion.lean import lean_imports
 from imagegen.diffusion.loading import ModelFiles, quieten
 from imagegen.diffusion.pixels import look, seal, unseal
 from imagegen.diffusion.prompts import PromptReader
+from imagegen.diffusion.replay import ReplayedDenoiser, recorder_for
 from imagegen.diffusion.row_limits import Probe
 from imagegen.engine.renderer import Phase, Picture
 from imagegen.errors import RenderFailed
@@ -25,7 +27,7 @@ from imagegen.model_sizes import SideLimits
 
 if TYPE_CHECKING:
     from imagegen.diffusion.adapters import AdapterBank
-    from imagegen.diffusion.families.family import Conditioning, Family
+    from imagegen.diffusion.families.family import Family
     from imagegen.diffusion.schedulers import StepRule
 
 
@@ -82,6 +84,7 @@ class DiffusersRenderer:
         self._family: Family
         self._bank: AdapterBank
         self._prompts: PromptReader
+        self._denoiser: ReplayedDenoiser
         self._device: torch.device
 
     def load(self, phase: Phase) -> ModelInfo:
@@ -106,6 +109,7 @@ class DiffusersRenderer:
             slots = min(self._adapter_slots, max(1, len(self._brands)))
             self._bank = AdapterBank(model.components, self._brands, slots)
             self._prompts = PromptReader(model, self._bank)
+            self._denoiser = ReplayedDenoiser(model, self._bank, recorder_for(device))
             phase("warmup")
             limits = Probe(model, self._bank, self._bank.heaviest).row_limits(device)
         return ModelInfo(
@@ -127,7 +131,7 @@ class DiffusersRenderer:
 
         The noise comes from a CPU generator, as a CPU and a GPU then draw the same picture.
         """
-        picture = fitting(partial(self._begin, spec))
+        picture = self._denoiser.making_room(partial(self._begin, spec))
         wait_for(self._device)
         return picture
 
@@ -169,22 +173,25 @@ class DiffusersRenderer:
 
         Waits for the device: the step's time and errors are its own pictures' and no one else's.
         """
-        moved = fitting(partial(self._moved, pictures))
+        fitting(partial(self._select, pictures))  # more brands than slots: no room helps
+        moved = self._denoiser.making_room(partial(self._moved, pictures))
         wait_for(self._device)
         for each, beyond in zip(pictures, moved, strict=True):
             vars(each).update(vars(beyond))
+
+    def _select(self, pictures: Sequence[PictureInFlight]) -> None:
+        self._bank.select([each.spec.adapters for each in pictures for _ in range(each.row_count)])
 
     def _moved(self, pictures: Sequence[PictureInFlight]) -> list[PictureInFlight]:
         """Where the pictures are after the step; they themselves stay where they were."""
         rows = [each.row_count for each in pictures]
         now = [each.rule.timesteps[each.step_index].float() for each in pictures]
         timesteps = torch.stack(now).repeat_interleave(torch.tensor(rows))
-        self._bank.select([each.spec.adapters for each in pictures for _ in range(each.row_count)])
         seen = [each.rule.model_input(each.latents, each.step_index) for each in pictures]
-        prediction = self._family.denoise(
+        prediction = self._denoiser.denoise(
             torch.cat([x.expand(n, -1, -1, -1) for x, n in zip(seen, rows, strict=True)]),
             send(timesteps, self._device),
-            [each.condition for each in pictures],
+            Conditioning.together([each.condition for each in pictures]),
         )
         predictions = torch.split(prediction, rows)
         return [_beyond(*each) for each in zip(pictures, seen, predictions, strict=True)]
@@ -192,7 +199,9 @@ class DiffusersRenderer:
     @torch.inference_mode()
     def finish(self, pictures: Sequence[PictureInFlight]) -> list[Picture]:
         """Decodes one by one, so that no picture depends on its company; fetches all at once."""
-        decoded = fitting(lambda: unseal([self._decode(each) for each in pictures]))
+        decoded = self._denoiser.making_room(
+            lambda: unseal([self._decode(each) for each in pictures])
+        )
         finished = []
         for each, pixels in zip(pictures, decoded, strict=True):
             if pixels is None:
@@ -209,7 +218,7 @@ class DiffusersRenderer:
     @torch.inference_mode()
     def preview(self, picture: PictureInFlight) -> Picture:
         """What the picture is heading for, at one pixel per latent."""
-        return fitting(partial(self._look, picture))
+        return self._denoiser.making_room(partial(self._look, picture))
 
     def _look(self, picture: PictureInFlight) -> Picture:
         if picture.last_seen is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from imagegen.diffusion.device import fitting, wait_for
+from imagegen.diffusion.replay import GRAPHS_SHARE
 from imagegen.generation import AdapterUse, RowLimits
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Probe:
         self.bank.select([self.adapters] * rows)
         wait_for(latents.device)
         began_at = time.perf_counter()
-        self.family.denoise(latents, timesteps, [condition])
+        self.family.denoise(latents, timesteps, condition)
         wait_for(latents.device)
         return time.perf_counter() - began_at
 
@@ -91,7 +92,7 @@ class Probe:
         except MemoryError:
             return math.inf
         free, total = torch.cuda.mem_get_info(device)  # torch still holds the most it has used
-        return step_s if free >= FREE_SHARE * total else math.inf
+        return step_s if free >= (FREE_SHARE + GRAPHS_SHARE) * total else math.inf
 
 
 def cpu_row_limits(native_px: int, guided_step_s: float) -> RowLimits:

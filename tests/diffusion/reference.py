@@ -33,7 +33,7 @@ REFERENCES = {
 
 @functools.cache
 def _pipeline(
-    folder: Path, adapters: tuple[AdapterUse, ...], dtype: torch.dtype
+    folder: Path, adapters: tuple[AdapterUse, ...], dtype: torch.dtype, device: str
 ) -> tuple[Any, dict[str, Any]]:
     """The pipeline that `folder` is made for with its LoRAs on, and its scheduler's options."""
     pipe = diffusers.DiffusionPipeline.from_pretrained(
@@ -47,7 +47,7 @@ def _pipeline(
         )
     if names:
         pipe.set_adapters(names, [adapter.weight for adapter in adapters])
-    return pipe, pipe.scheduler.config
+    return pipe.to(device), pipe.scheduler.config
 
 
 def reference(
@@ -56,6 +56,7 @@ def reference(
     dtype: torch.dtype = torch.float32,
     *,
     empty: str | None = None,
+    device: str = "cpu",
 ) -> np.ndarray:
     """What the pipeline makes of the same words, [height, width, 3].
 
@@ -64,7 +65,7 @@ def reference(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipe, config = _pipeline(folder, spec.adapters, dtype)
+        pipe, config = _pipeline(folder, spec.adapters, dtype, device)
         cls, options = REFERENCES[spec.scheduler]
         pipe.scheduler = cls.from_config(config, **options)
         image = pipe(
@@ -81,10 +82,10 @@ def ours(renderer: DiffusersRenderer, spec: RenderSpec) -> np.ndarray:
     return np.frombuffer(pixels, np.uint8).reshape(spec.height, spec.width, 3)
 
 
-def assert_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
+def assert_equal(ours: np.ndarray, theirs: np.ndarray, at_most: int = MAX_DIFFERENCE) -> None:
     assert ours.shape == theirs.shape
     assert theirs.std() > 4, "a reference that shows nothing proves nothing"
-    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= MAX_DIFFERENCE
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= at_most
 
 
 def decibels(one: bytes, other: bytes) -> float:
@@ -96,8 +97,9 @@ def loaded(
     folder: Path,
     *adapters: AdapterUse | tuple[AdapterUse, ...],
     dtype: str = "float32",
+    device: str = "cpu",
     **options: int,
 ) -> DiffusersRenderer:
-    renderer = DiffusersRenderer(str(folder), adapters, "cpu", dtype, **options)
+    renderer = DiffusersRenderer(str(folder), adapters, device, dtype, **options)
     renderer.load(lambda _: None)
     return renderer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
+from imagegen.diffusion.families.conditioning import Conditioning, Encoded
 from imagegen.diffusion.families.preview_map import Factors, read_preview_map
 from imagegen.diffusion.families.words import TextReader
 from imagegen.diffusion.loading import read_json
@@ -23,24 +23,6 @@ from imagegen.generation import Scheduler
 
 # of the UNet's configuration: inputs that the pipelines do not give either
 _UNKNOWN_INPUTS = ("class_embed_type", "encoder_hid_dim_type")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One text as the denoiser reads it: worth keeping, it does not depend on the picture."""
-
-    states: Tensor  # [1, tokens, features]
-    pooled: Tensor | None = None  # [1, features], the whole text at once; SDXL
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the denoiser needs to know of a picture besides its latents, all rows of it."""
-
-    embeddings: Tensor  # [rows, tokens, features]; two rows under guidance: negative, prompt
-    guidance: Tensor | None  # [rows, features] for a UNet that takes guidance as an input
-    added: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
-    """SDXL's `text_embeds` and `time_ids`, [rows, features] each."""
 
 
 class Family(ABC):
@@ -148,21 +130,14 @@ class Family(ABC):
         """What of `text` lies past a text encoder's last token, from the start of its word."""
         return max((reader.unread(text) for reader in self.readers.values()), key=len)
 
-    def denoise(
-        self, latents: Tensor, timesteps: Tensor, conditions: Sequence[Conditioning]
-    ) -> Tensor:
-        """One UNet call, all on its device: latents [rows, …], timesteps [rows], conditions."""
-        guidance = [known.guidance for known in conditions if known.guidance is not None]
-        added = {
-            name: torch.cat([known.added[name] for known in conditions])
-            for name in conditions[0].added
-        }
+    def denoise(self, latents: Tensor, timesteps: Tensor, condition: Conditioning) -> Tensor:
+        """One UNet call, all on its device: latents [rows, …], timesteps [rows]."""
         prediction: Tensor = self.unet(
             latents.contiguous(memory_format=torch.channels_last),
             timesteps,
-            encoder_hidden_states=torch.cat([known.embeddings for known in conditions]),
-            timestep_cond=torch.cat(guidance) if guidance else None,
-            added_cond_kwargs=added or None,
+            encoder_hidden_states=condition.embeddings,
+            timestep_cond=condition.guidance,
+            added_cond_kwargs=dict(condition.added) or None,
             return_dict=False,
         )[0]
         return prediction

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from imagegen.diffusion.families.family import Encoded, Family
+from imagegen.diffusion.families.conditioning import Encoded
+from imagegen.diffusion.families.family import Family
 from imagegen.diffusion.families.words import TextReader
 
 

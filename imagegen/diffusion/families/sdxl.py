@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from imagegen.diffusion.families.family import Encoded, Family
+from imagegen.diffusion.families.conditioning import Encoded
+from imagegen.diffusion.families.family import Family
 from imagegen.diffusion.families.words import TextReader
 from imagegen.diffusion.loading import read_json
 from imagegen.errors import InvalidModel
