@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
@@ -161,6 +162,32 @@ def test_the_picture_itself_with_its_headers(web: Server) -> None:
     assert (status, headers["Content-Type"], headers["X-Seed"]) == (200, "image/webp", "7")
     assert headers["X-Generation-Id"].startswith("gen_")
     assert web.ask("GET", path_of(headers["Content-Location"], web))[2] == data
+
+
+def test_automatic1111_s_clients_come_through(web: Server) -> None:
+    asked: dict[str, object] = {"styles": ["pop"], "prompt": "a mug", "seed": 7}
+    status, _, body = web.ask("POST", "/sdapi/v1/txt2img", asked)
+    assert status == 200, body
+    [picture] = json.loads(body)["images"]
+    assert base64.b64decode(picture) == web.ask("POST", "/generate", ASKED, Accept="image/png")[2]
+    edit = asked | {"init_images": [picture], "width": 64, "height": 32}
+    status, _, body = web.ask("POST", "/sdapi/v1/img2img", edit)
+    assert status == 200, body
+    assert json.loads(json.loads(body)["info"])["denoising_strength"] == 0.75
+    status, _, body = web.ask("POST", "/sdapi/v1/txt2img", asked | {"steps": 101})
+    assert (status, json.loads(body)["detail"][0]["loc"]) == (422, ["body", "steps"])
+
+
+def test_an_interrupted_picture_leaves_the_renderer(web: Server, pair: Pair) -> None:
+    slow = {"styles": ["pop"], "prompt": "a mug !slow", "steps": 100}
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(web.ask, "POST", "/sdapi/v1/txt2img", slow)
+        until(lambda: pair.renderer.queued_and_running()[1] == 1)
+        state = json.loads(web.ask("GET", "/sdapi/v1/progress")[2])["state"]
+        assert (state["job_count"], state["sampling_steps"]) == (1, 0)
+        assert web.ask("POST", "/sdapi/v1/interrupt")[0] == 200
+        assert waiting.result()[0] == 499
+        until(lambda: pair.renderer.queued_and_running() == (0, 0))
 
 
 def test_the_form_without_scripts_comes_through(web: Server) -> None:
