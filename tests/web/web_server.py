@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ class Server:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.port = int(environment.setdefault("PORT", str(free_port())))
+        self._log = tempfile.TemporaryFile()  # a pipe that nobody reads would stop it in the end
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._log,
         )
 
     def wait_until(self, path: str, timeout_s: float = 20) -> float:
@@ -77,12 +78,16 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            _, log = self.process.communicate(timeout=20)
+            self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
             raise
-        return self.process.returncode, log
+        if not self._log.closed:
+            self._log.seek(0)
+            self._said = self._log.read().decode()
+            self._log.close()
+        return self.process.returncode, self._said
 
 
 def free_port() -> int:
