@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _UNUSED = ("peft", "transformers", "accelerate")
 _COMPILER = "torch._dynamo"
+_HIDES_ITS_COMPILER = (2, 13)  # older ones import parts of it for layers that are used here
 
 
 @contextmanager
@@ -33,14 +34,20 @@ def lean_imports() -> Iterator[None]:
         return
     sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]  # None: not importable
     compiler = _no_compiler()
-    sys.modules[_COMPILER] = vars(torch)["_dynamo"] = compiler
+    if _release(torch.__version__) >= _HIDES_ITS_COMPILER:
+        sys.modules[_COMPILER] = vars(torch)["_dynamo"] = compiler
     try:
         yield
     finally:
-        for name in (*_UNUSED, _COMPILER):
+        for name in _UNUSED:
             sys.modules.pop(name, None)
-        if vars(torch).get("_dynamo") is compiler:
-            del vars(torch)["_dynamo"]
+        if sys.modules.get(_COMPILER) is compiler:
+            del sys.modules[_COMPILER], vars(torch)["_dynamo"]
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Of "2.13.0+cu130": (2, 13)."""
+    return tuple(int(number) for number in version.split(".")[:2])
 
 
 def _no_compiler() -> ModuleType:

@@ -106,6 +106,12 @@ def test_a_picture_equals_the_pipelines(
 def test_pictures_in_company_and_in_half_precision_are_the_pipelines_whole_ones(
     model_folder: Callable[..., Path], loras_for: Loras, shape: str
 ) -> None:
+    whole, half = (
+        torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=dtype)
+        for dtype in (torch.float32, torch.float16)
+    )
+    if not torch.equal(whole.half(), half):
+        pytest.skip(f"torch {torch.__version__} draws other noise in half precision")
     loras = loras_for(shape)
     renderer = loaded(model_folder(shape=shape), *loras.values(), dtype="float16", device="cuda")
     company = [

@@ -12,6 +12,9 @@ pytestmark = pytest.mark.torch
 RENDER = """
 import hashlib, sys
 from pathlib import Path
+if sys.argv[1] == "older":
+    import torch
+    torch.__version__ = "2.11.0+cu130"
 if sys.argv[1] == "full":
     import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion
 from imagegen.diffusion.renderer import DiffusersRenderer
@@ -37,12 +40,13 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 
 
 
 def test_a_render_needs_no_more_and_its_picture_is_the_same() -> None:
-    lean, full = (
+    lean, full, older = (
         subprocess.run(
             [sys.executable, "-c", RENDER, way], capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        for way in ("lean", "full")
+        for way in ("lean", "full", "older")
     )
     assert lean[1] == "['PIL']", "diffusers' own image processors"
-    assert lean[0] == full[0]
+    assert lean[0] == full[0] == older[0]
     assert "'transformers'" in full[1]
+    assert older[1] == "['PIL', 'sympy', 'torch._dynamo']", "its compiler is not hidden"
