@@ -15,7 +15,7 @@ from imagegen.storage import StoredObject
 from imagegen.storage.paths import check_content_type, check_path, content_type_of
 
 _RETRY_AFTER_S = 30.0  # nothing tells when a person will have made room
-_DRAFTS = ".drafts"  # no object can be called so
+DRAFTS = ".drafts"  # no object can be called so
 _DRAFT_NAME = re.compile(r"[0-9a-f]{32}\.part")
 _ABANDONED_S = 3_600  # a draft that is being written lives for seconds
 
@@ -29,19 +29,19 @@ class LocalStorage:
 
     def __init__(self, folder: str | Path) -> None:
         self._root = Path(folder).absolute()
-        self._drafts = self._root / _DRAFTS
+        self._drafts = self._root / DRAFTS
 
     def create(self, path: str, data: bytes, content_type: str) -> None:
         check_content_type(path, content_type)
-        file = self._file(path)
-        with _reaching(f"cannot write {path}"):
+        file = file_in(self._root, path)
+        with reaching(f"cannot write {path}"):
             _make_folder(file.parent, path)
             if not self._write_once(file, data):
                 raise ObjectExists(f"{path} is there already")
 
     def read(self, path: str) -> StoredObject | None:
-        file = self._file(path)
-        with _reaching(f"cannot read {path}"):
+        file = file_in(self._root, path)
+        with reaching(f"cannot read {path}"):
             try:
                 return StoredObject(file.read_bytes(), content_type_of(path))
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -68,17 +68,6 @@ class LocalStorage:
                 f"IMAGEGEN_STORAGE: cannot write in {self._root}: {reason}"
             ) from error
 
-    def _file(self, path: str) -> Path:
-        """The object's file; ValueError where a link would lead out of the folder."""
-        file = self._root.joinpath(check_path(path))
-        try:
-            inside = file.resolve().is_relative_to(self._root.resolve())
-        except (OSError, RuntimeError):  # links in a circle
-            inside = False
-        if not inside:
-            raise ValueError(f"{path!r} leads out of the store")
-        return file
-
     def _write_once(self, file: Path, data: bytes) -> bool:
         """Whether `file` was ours to make. It appears complete and on the disk, or not at all.
 
@@ -87,17 +76,14 @@ class LocalStorage:
         self._drafts.mkdir(exist_ok=True)
         draft = self._drafts / f"{uuid.uuid4().hex}.part"
         try:
-            with draft.open("xb") as writer:
-                writer.write(data)
-                writer.flush()
-                os.fsync(writer.fileno())
+            write_draft(draft, data)
             file.hardlink_to(draft)
         except FileExistsError:
             return False
         finally:
             with contextlib.suppress(OSError):
                 draft.unlink()
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
         return True
 
     def _sweep(self) -> None:
@@ -109,6 +95,26 @@ class LocalStorage:
                     draft.unlink()
 
 
+def file_in(root: Path, path: str) -> Path:
+    """The object's file; ValueError where a link would lead out of the folder."""
+    file = root.joinpath(check_path(path))
+    try:
+        inside = file.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        inside = False
+    if not inside:
+        raise ValueError(f"{path!r} leads out of the store")
+    return file
+
+
+def write_draft(draft: Path, data: bytes) -> None:
+    """A new file, whole and on the disk when this returns."""
+    with draft.open("xb") as writer:
+        writer.write(data)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
 def _make_folder(folder: Path, path: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +122,7 @@ def _make_folder(folder: Path, path: str) -> None:
         raise ObjectExists(f"a part of {path} is an object, not a folder") from None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes a new name survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -126,7 +132,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reaching(what: str) -> Iterator[None]:
+def reaching(what: str) -> Iterator[None]:
+    """Turns every way in which a folder can be out of reach into StorageUnavailable."""
     try:
         yield
     except OSError as error:
