@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 from imagegen.door import Door
 from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
 from imagegen.errors import ImagegenError, InvalidSettings, StorageUnavailable
+from imagegen.front.generations import RemoteGenerations
 from imagegen.front.line import Line
 from imagegen.front.renderer import RemoteRenderer
 from imagegen.front.service import RemoteService
+from imagegen.generations import Generations
+from imagegen.generations.archive import Archive
+from imagegen.generations.register import Register
 from imagegen.keeping import PictureKeeper
 from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
@@ -25,6 +29,7 @@ from imagegen.service import ImageService
 from imagegen.settings import Settings, revision
 from imagegen.start_times import StartTimes
 from imagegen.storage import Storage, open_storage
+from imagegen.storage.records import open_records
 
 if TYPE_CHECKING:
     from imagegen.live_brands import LiveBrands
@@ -42,6 +47,7 @@ class Application:
     storage: Storage
     engine: RenderProcess
     service: ImageService
+    generations: Generations
     metrics: Metrics
     live_brands: LiveBrands | None = None  # where they are in a bucket
 
@@ -111,6 +117,7 @@ class Front:
     storage: Storage
     engine: RemoteRenderer
     service: RemoteService
+    generations: RemoteGenerations
     metrics: Metrics
 
     def start(self, container_s: float | None = None) -> None:
@@ -151,7 +158,12 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     metrics = Metrics()
     renderer = RemoteRenderer(line)
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
-    return Front(settings, catalog, storage, renderer, service, metrics)
+    keeper = PictureKeeper(storage, settings.urls)
+    register = Register(open_records(settings.storage))
+    generations = RemoteGenerations(
+        service, Archive(register, keeper, storage, settings.deadline_s)
+    )
+    return Front(settings, catalog, storage, renderer, service, generations, metrics)
 
 
 def build(settings: Settings, logs: LogStyle | None = None) -> Application:
@@ -172,10 +184,19 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
+    generations = Generations(service, _archive(settings, storage, keeper))
     _watch(metrics, engine, service)
+    _watch_generations(metrics, generations)
     if live_brands is not None:
         _watch_brands(metrics, live_brands)
-    return Application(settings, catalog, storage, engine, service, metrics, live_brands)
+    return Application(
+        settings, catalog, storage, engine, service, generations, metrics, live_brands
+    )
+
+
+def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Archive:
+    register = Register(open_records(settings.storage))
+    return Archive(register, keeper, storage, settings.deadline_s)
 
 
 def _check_storage(settings: Settings) -> None:
@@ -229,6 +250,16 @@ def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> No
     metrics.watch_total(
         "abandoned_gpu_seconds", "Accelerator seconds spent on pictures that nobody got.",
         lambda: engine.status().abandoned_gpu_s + service.abandoned_gpu_s,
+    )  # fmt: skip
+
+
+def _watch_generations(metrics: Metrics, generations: Generations) -> None:
+    metrics.watch(
+        "open_generations", "Generations here that have not ended.", lambda: len(generations)
+    )
+    metrics.watch_total(
+        "joined_generations", "Requests that were given a generation which was under way already.",
+        lambda: generations.joined,
     )  # fmt: skip
 
 

@@ -8,10 +8,14 @@ ImagegenError
 │   ├── Quarantined               quarantined
 │   ├── UnknownBrand              unknown_brand
 │   ├── UnknownImage              unknown_image
+│   ├── UnknownGeneration         unknown_generation    none of that id, or somebody else's
+│   ├── NotCancellable            not_cancellable       it has ended
+│   ├── IdempotencyConflict       idempotency_conflict  another body under the same key
 │   ├── BodyTooLarge              body_too_large
 │   └── UnsupportedMediaType      unsupported_media_type
 ├── Busy                        ask again after `retry_after_s`
 │   ├── QueueFull                 queue_full
+│   ├── TooManyStreams            too_many_streams
 │   ├── ModelLoading              model_loading
 │   ├── ModelFailed               model_failed
 │   ├── Draining                  draining
@@ -100,6 +104,18 @@ class UnknownImage(CallerError):
     code = "unknown_image"
 
 
+class UnknownGeneration(CallerError):
+    code = "unknown_generation"
+
+
+class NotCancellable(CallerError):
+    code = "not_cancellable"
+
+
+class IdempotencyConflict(CallerError):
+    code = "idempotency_conflict"
+
+
 class BodyTooLarge(CallerError):
     code = "body_too_large"
 
@@ -121,6 +137,10 @@ class Busy(ImagegenError):
 
 class QueueFull(Busy):
     code = "queue_full"
+
+
+class TooManyStreams(Busy):
+    code = "too_many_streams"
 
 
 class ModelLoading(Busy):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from PIL import Image
+
 from imagegen.callers import Caller
 from imagegen.encoding import encode
+from imagegen.errors import ObjectExists, StorageUnavailable
 from imagegen.generation import GeneratedImage, GenerationRequest, Rendering
 from imagegen.provenance import Record
 from imagegen.storage import Storage
 
 SIGNED_URL_S = 3_600
 _BY = "by-"
+_ASK_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,10 @@ class Order:
     owner: str  # the caller it belongs to, "" for nobody
 
     def path(self, index: int, seed: int) -> str:
-        """Where picture `index` lies: unique by the order's random id, readable by its seed."""
+        """Where picture `index` lies: unique by the order's id, readable by its seed.
+
+        Another attempt at the same generation arrives at the same path.
+        """
         name = f"{self.id}-{index}-{seed}.{self.request.output_format.extension}"
         folder = f"{self.request.brand}/{self.created_at:%Y/%m}"
         return f"{folder}/{_mark(self.owner)}/{name}" if self.owner else f"{folder}/{name}"
@@ -69,7 +77,10 @@ class PictureKeeper:
         self._urls = urls
 
     def keep(self, order: Order, index: int, rendering: Rendering) -> KeptPicture:
-        """Raises StorageUnavailable, and ObjectExists if another picture has its path."""
+        """Where an earlier attempt at the same generation has stored the picture, that one counts.
+
+        Raises StorageUnavailable.
+        """
         started = time.monotonic()
         request = order.request
         data = encode(
@@ -80,21 +91,35 @@ class PictureKeeper:
         )
         encoded = time.monotonic()
         path = order.path(index, rendering.spec.seed)
-        self._storage.create(path, data, request.output_format.content_type)
+        data = self._stored(path, data, request.output_format.content_type)
         stored = time.monotonic()
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
         image = GeneratedImage(
-            url=self._link(path),
+            url=self.link(path),
             storage_uri=self._storage.uri(path),
             seed=rendering.spec.seed,
-            width=rendering.spec.width,
-            height=rendering.spec.height,
+            width=width,
+            height=height,
             content_type=request.output_format.content_type,
             size_bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
         return KeptPicture(image, data, rendering, encoded - started, stored - encoded)
 
-    def _link(self, path: str) -> str:
+    def _stored(self, path: str, data: bytes, content_type: str) -> bytes:
+        """What lies there now. Batch mates and devices round differently: the first one stays."""
+        try:
+            self._storage.create(path, data, content_type)
+        except ObjectExists:
+            there = self._storage.read(path)
+            if there is None:
+                raise StorageUnavailable(f"{path} was there and is gone", _ASK_AGAIN_S) from None
+            return there.data
+        return data
+
+    def link(self, path: str) -> str:
+        """How a browser gets the picture; a signed link lasts SIGNED_URL_S."""
         if self._urls == "signed":
             return self._storage.signed_url(path, SIGNED_URL_S)
         return f"/images/{path}"

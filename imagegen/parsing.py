@@ -43,6 +43,7 @@ _SENTENCES = {
 }  # fmt: skip
 _PATTERNS = {
     "brand": "must be a brand's id: small letters, digits and hyphens",
+    "cursor": "must be one that an earlier page ended with",
     "format": "must be a format's name: small letters, digits, - and _",
     "size": "must be auto, WIDTHxHEIGHT such as 512x768, or a format's name",
 }

@@ -17,7 +17,11 @@ def failure_of(body: bytes, retry_after: str | None) -> ImagegenError | None:
 
     retry_after: the header of that name, as it came.
     """
-    problem = _problem(body)
+    return failure_told(_problem(body), retry_after)
+
+
+def failure_told(problem: Mapping[str, Any], retry_after: str | None) -> ImagegenError | None:
+    """The same for a problem that is read already: `code`, `detail`, for some `errors`."""
     kind = _KINDS.get(str(problem.get("code", "")))
     if kind is None:
         return None
@@ -68,5 +72,5 @@ def _with_code(kind: type[ImagegenError]) -> Iterator[type[ImagegenError]]:
 
 
 # An operator's mistake stops a start: no service answers with one.
-_TOLD = (CallerError, Busy, errors.RenderFailed, errors.DeadlineExceeded)
+_TOLD = (CallerError, Busy, errors.RenderFailed, errors.DeadlineExceeded, errors.Cancelled)
 _KINDS = {kind.code: kind for base in _TOLD for kind in _with_code(base)}

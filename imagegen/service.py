@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
-from datetime import UTC, datetime
 
 from imagegen.callers import NOBODY, Caller
 from imagegen.cost.prices import PriceTable
@@ -35,6 +33,7 @@ from imagegen.generation import (
 from imagegen.keeping import KeptPicture, Order, PictureKeeper
 from imagegen.metrics import NO_BRAND, Metrics
 from imagegen.presets import PresetCatalog
+from imagegen.reception import Reception
 from imagegen.settings import Settings
 from imagegen.spans import record_failure, record_generation
 from imagegen.tracing import current_trace, follow_generation
@@ -87,6 +86,7 @@ class ImageService:
         on_image: OnImage = _ignore,
         on_event: OnEvent | None = None,
         previews: bool = False,
+        reception: Reception | None = None,
     ) -> Generation:
         """Renders and stores what `request` asks for; returns when everything is stored.
 
@@ -94,6 +94,7 @@ class ImageService:
         times a second; once it says no, the pictures leave the batch. on_image: called for each
         stored picture as it is there.
         on_event: hears of each step and, with previews, gets small looks, on the engine's thread.
+        reception: who it is, and who hears that there is a place for it; by default a new one.
         Links of proxied pictures are relative (`/images/…`): only the edge knows its own address.
         Raises ImagegenError; then no picture of the request is rendered on.
         """
@@ -102,7 +103,9 @@ class ImageService:
         try:
             with self.door.entered():
                 audience = Audience(on_event, previews)
-                generation = self._generate(request, caller, patience, on_image, audience)
+                generation = self._generate(
+                    request, caller, patience, on_image, audience, reception or Reception()
+                )
         except Exception as error:
             brand = request.brand if request.brand in self._catalog else NO_BRAND
             code = error.code if isinstance(error, ImagegenError) else "internal_error"
@@ -121,15 +124,20 @@ class ImageService:
         patience: _Patience,
         on_image: OnImage,
         audience: Audience,
+        reception: Reception,
     ) -> Generation:
         preset = self._catalog.seen_by(caller).get(request.brand)
-        model = self._model(request, patience)
+        identity = reception.identity
+        order = Order(identity.id, request, preset.version, identity.created_at, caller.owner)
+        follow_generation(order.id)
+
+        def await_model() -> None:
+            preset.refuse_words(request)
+            reception.accept(order.preset_version)
+
+        model = self._model(request, patience, await_model)
         with nullcontext() if request.init_image is None else self._decoding:
             specs = preset.resolve(request, model)
-        order = Order(
-            f"gen_{secrets.token_hex(10)}", request, preset.version, datetime.now(UTC), caller.owner
-        )
-        follow_generation(order.id)
         futures = self._engine.submit(
             specs,
             caller=caller.name,
@@ -139,6 +147,7 @@ class ImageService:
         )
         kept: dict[int, KeptPicture] = {}
         try:
+            reception.accept(order.preset_version)
             for index, rendering in self._as_finished(futures, patience):
                 with self.door.keeping():
                     kept[index] = self._keeper.keep(order, index, rendering)
@@ -154,7 +163,9 @@ class ImageService:
                     )
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)
 
-    def _model(self, request: GenerationRequest, patience: _Patience) -> ModelInfo:
+    def _model(
+        self, request: GenerationRequest, patience: _Patience, before_waiting: Callable[[], None]
+    ) -> ModelInfo:
         """What the model is; waits while it loads, together with no more than the queue holds."""
         status = self._engine.status()
         if status.model is not None:
@@ -167,6 +178,7 @@ class ImageService:
                 )
             self._awaiting_model += request.num_images
         try:
+            before_waiting()
             while True:
                 try:
                     return self._engine.wait_ready(min(_TICK_S, patience.remaining_s))

@@ -1,20 +1,16 @@
-"""The API: POST /generate and what may be asked, in the domain's own names."""
+"""The API: what may be asked, in the domain's own names."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from imagegen.errors import UnknownImage
 from imagegen.generation import (
-    Generation,
     GenerationRequest,
     ModelInfo,
     OutputFormat,
@@ -22,11 +18,9 @@ from imagegen.generation import (
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
 from imagegen.web.auth import current_caller
-from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.images import picture_response
-from imagegen.web.links import root_of, with_absolute_links
-from imagegen.web.negotiation import negotiate, read_request
+from imagegen.web.links import root_of
 
 _COVER_CACHING = "public, max-age=3600"
 _COVER_TYPES = {
@@ -38,19 +32,12 @@ _COVER_TYPES = {
 
 
 def api_blueprint(parts: Collaborators) -> Blueprint:
-    """The routes a program uses."""
+    """What a program asks before it asks for pictures."""
     api = Blueprint("api", __name__)
-    service, engine = parts.service, parts.engine
+    engine = parts.engine
 
     def catalog() -> PresetCatalog:
         return parts.catalog.seen_by(current_caller())
-
-    @api.post("/generate")
-    def generate() -> ResponseReturnValue:
-        root = root_of(request)  # a Host that is none is refused before anything is rendered
-        asked, as_picture = negotiate(request.accept_mimetypes, read_request(request))
-        ask = partial(service.generate, asked, caller=current_caller(), wanted=still_there(request))
-        return _as_picture(ask, root) if as_picture else _as_json(ask, root)
 
     @api.get("/brands")
     def brands() -> ResponseReturnValue:
@@ -103,26 +90,3 @@ def _capabilities(catalog: PresetCatalog, model: ModelInfo | None) -> dict[str, 
         "output_formats": list(OutputFormat),
         "request": GenerationRequest.model_json_schema(),
     }
-
-
-def _as_json(ask: Callable[..., Generation], root: str) -> Response:
-    """What nobody reads is not fetched: the files stay where they are."""
-    generation = with_absolute_links(ask(), root)
-    return Response(generation.model_dump_json(), mimetype="application/json")
-
-
-def _as_picture(ask: Callable[..., Generation], root: str) -> Response:
-    """The file itself; what the JSON answer would have said is in the headers."""
-    files: list[bytes] = []
-    generation = ask(on_image=lambda _image, data: files.append(data))
-    generation = with_absolute_links(generation, root)
-    [image], [data] = generation.images, files
-    response = Response(data, content_type=image.content_type)
-    response.set_etag(image.sha256)
-    response.headers["Content-Location"] = image.url
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Generation-Id"] = generation.id
-    response.headers["X-Seed"] = str(image.seed)
-    if generation.warnings:
-        response.headers["X-Warnings"] = json.dumps(generation.warnings)
-    return response

@@ -11,6 +11,7 @@ from imagegen.web.assets import register_assets
 from imagegen.web.auth import as_forwarded, by_address, register_auth
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
+from imagegen.web.generations import generations_blueprint
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
 from imagegen.web.openai import openai_blueprint, tell_openai
@@ -39,6 +40,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(openai_blueprint(parts))
     app.register_blueprint(a1111_blueprint(parts))
     app.register_blueprint(openapi_blueprint(parts))
+    app.register_blueprint(generations_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

@@ -19,6 +19,11 @@ def is_ours(headers: Headers) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("Host")
 
 
+def is_retry(request: Request) -> bool:
+    """Whether the client says that it has asked the same before: OpenAI's own clients do."""
+    return request.headers.get("X-Stainless-Retry-Count", "0") != "0"
+
+
 def still_there(request: Request) -> Callable[[], bool]:
     """A question to ask now and then while `request` is being answered.
 

@@ -9,6 +9,10 @@ from imagegen.callers import Caller
 from imagegen.door import Door
 from imagegen.engine.process import EngineStatus, OnEvent
 from imagegen.generation import Generation, GenerationRequest
+from imagegen.generations.archive import Listed
+from imagegen.generations.records import GenerationRecord
+from imagegen.generations.register import ListQuery
+from imagegen.generations.running import Following
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.service import OnImage
@@ -33,6 +37,23 @@ class PictureService(Protocol):
     ) -> Generation: ...
 
 
+class GenerationDesk(Protocol):
+    """`Generations`, or what forwards to one."""
+
+    def start(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        *,
+        previews: bool = ...,
+        is_retry: bool = ...,
+    ) -> Following: ...
+    def find(self, generation_id: str, caller: Caller) -> Following: ...
+    def record(self, generation_id: str, caller: Caller) -> GenerationRecord: ...
+    def position(self, generation_id: str) -> int | None: ...
+    def list(self, caller: Caller, query: ListQuery) -> Listed: ...
+
+
 class Engine(Protocol):
     """`RenderProcess`, or what is known of one elsewhere; asking it wakes nobody."""
 
@@ -52,6 +73,8 @@ class Collaborators(Protocol):
     def engine(self) -> Engine: ...
     @property
     def service(self) -> PictureService: ...
+    @property
+    def generations(self) -> GenerationDesk: ...
     @property
     def metrics(self) -> Metrics: ...
     def warm(self) -> None:

@@ -14,7 +14,7 @@ from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import is_ours, still_there
-from imagegen.web.collaborators import Collaborators, Engine, PictureService
+from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, PictureService
 from imagegen.web.errors import tell_failure
 from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
 
@@ -23,7 +23,7 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
     """The page, the form that it sends, and what its script asks for."""
     blueprint = Blueprint("studio", __name__)
     blueprint.add_app_template_global(aspect)
-    studio = _Studio(parts.service, parts.catalog, parts.engine)
+    studio = _Studio(parts.service, parts.generations, parts.catalog, parts.engine)
 
     @blueprint.get("/")
     def page() -> ResponseReturnValue:
@@ -61,6 +61,7 @@ class _Studio:
     """What the routes do, with the parts they do it with."""
 
     service: PictureService
+    generations: GenerationDesk
     catalog: PresetCatalog
     engine: Engine
 
@@ -87,9 +88,8 @@ class _Studio:
 
     def generate(self, said: Mapping[str, str]) -> ResultView:
         asked = parse_strings(said)
-        generation = self.service.generate(
-            asked, caller=current_caller(), wanted=still_there(request)
-        )
+        started = self.generations.start(asked, current_caller())
+        generation = started.result(still_there(request))
         return ResultView(generation, asked.prompt, self.brands.get(asked.brand).name, said)
 
     def state(self) -> StateView:

@@ -18,7 +18,6 @@ from web_server import Server, free_port
 from imagegen import errors
 from imagegen.bootstrap import Front, build_for_role
 from imagegen.callers import Caller
-from imagegen.door import Door
 from imagegen.errors import InvalidSettings
 from imagegen.front import renderer as front_renderer
 from imagegen.front import service as front_service
@@ -280,9 +279,7 @@ def test_only_the_renderers_role_believes_for_whom_it_is_asked(
     callers: list[str] = []
 
     class Recorder:
-        door = Door()
-
-        def generate(self, _request: GenerationRequest, *, caller: Caller, **_: object) -> None:
+        def start(self, _request: GenerationRequest, caller: Caller, **_: object) -> None:
             callers.append(caller.name)
             raise errors.RenderFailed("enough seen")
 
@@ -291,7 +288,7 @@ def test_only_the_renderers_role_believes_for_whom_it_is_asked(
             {"role": role, "model": "fake", "presets": str(brands), "storage": f"file:{tmp_path}"}
         )
         parts = build_for_role(settings)
-        object.__setattr__(parts, "service", Recorder())
+        object.__setattr__(parts, "generations", Recorder())
         client = create_app(parts).test_client()
         for said in ({"X-Imagegen-Caller": "192.0.2.7"}, {}, {"X-Imagegen-Caller": "9" * 5_000}):
             client.post("/generate", json=ASKED, headers=said)

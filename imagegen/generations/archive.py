@@ -1,0 +1,88 @@
+"""Archive: what Storage knows of generations. It wakes nobody, so every role reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagegen.callers import Caller
+from imagegen.errors import StorageUnavailable, UnknownGeneration
+from imagegen.generation import GeneratedImage
+from imagegen.generations.events import EventLog
+from imagegen.generations.records import GenerationRecord
+from imagegen.generations.register import ListQuery, Register
+from imagegen.generations.running import Followed
+from imagegen.keeping import Order, PictureKeeper
+from imagegen.storage import Storage
+
+_ASK_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A page of generations, newest first."""
+
+    records: tuple[GenerationRecord, ...]
+    cursor: str | None  # of the next page
+
+
+class Archive:
+    """Somebody else's generation does not exist. Methods raise StorageUnavailable."""
+
+    def __init__(
+        self, register: Register, keeper: PictureKeeper, storage: Storage, deadline_s: float
+    ) -> None:
+        """deadline_s: the longest that anybody follows what another instance renders."""
+        self.register = register
+        self._keeper = keeper
+        self._storage = storage
+        self._deadline_s = deadline_s
+
+    def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
+        """As it is stored, with links that open. Raises UnknownGeneration."""
+        held = self.register.find(generation_id)
+        if held is None or not is_his(held.record, caller):
+            raise UnknownGeneration(f"there is no generation {generation_id[:40]!r}")
+        return self._linked(held.record)
+
+    def follow(self, generation_id: str, caller: Caller, log: EventLog | None = None) -> Followed:
+        """Raises UnknownGeneration. log: its events, where it ended here."""
+        self.record(generation_id, caller)
+        return Followed(
+            generation_id,
+            lambda: self.record(generation_id, caller),
+            self.file,
+            self._deadline_s,
+            log,
+        )
+
+    def list(self, caller: Caller, query: ListQuery) -> Listed:
+        """His own."""
+        page = self.register.page(caller.owner, query)
+        found = (self.register.find(generation_id) for generation_id in page.ids)
+        # What was listed and then refused, or is about to be recorded, has no record.
+        records = [one.record for one in found if one is not None and is_his(one.record, caller)]
+        return Listed(tuple(map(self._linked, records)), page.cursor)
+
+    def file(self, image: GeneratedImage) -> bytes:
+        """A stored picture."""
+        root = self._storage.uri("x").removesuffix("x")
+        stored = self._storage.read(image.storage_uri.removeprefix(root))
+        if stored is None:
+            raise StorageUnavailable(f"{image.storage_uri} is gone", _ASK_AGAIN_S)
+        return stored.data
+
+    def _linked(self, record: GenerationRecord) -> GenerationRecord:
+        """A stored link may be signed, and its time over."""
+        order = Order(
+            record.id, record.request, record.preset_version, record.created_at, record.owner
+        )
+        images = tuple(
+            image.model_copy(update={"url": self._keeper.link(order.path(index, image.seed))})
+            for index, image in enumerate(record.images)
+        )
+        return record.model_copy(update={"images": images})
+
+
+def is_his(record: GenerationRecord, caller: Caller) -> bool:
+    """Whether it exists for him."""
+    return caller.may_see(record.owner) and caller.may_use(record.request.brand)
