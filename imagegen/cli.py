@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
-from imagegen.commands import brands, cost, publishing, rendering
+from imagegen.client.pace import MOST
+from imagegen.commands import batching, brands, cost, publishing, rendering
 from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
 from imagegen.generation import GenerationRequest
@@ -26,7 +27,6 @@ from imagegen.settings import PREFIX, Settings
 
 FAILED, USAGE = 1, 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-MAX_CONCURRENCY = 64
 
 _EXAMPLES = {
     "imagegen": """\
@@ -102,7 +102,7 @@ def _parser() -> ArgumentParser:
 
     command("serve", _serve, "The service and its pages; the environment holds its settings.")
     _add_generate(command("generate", rendering.generate, "Pictures from one prompt."))
-    _add_batch(command("batch", rendering.batch, "Pictures from a file of prompts."))
+    _add_batch(command("batch", batching.batch, "Pictures from a file of prompts."))
     _add_presets(command("presets", brands.presets_list, "The brands: list, check, show, push."))
     _add_push(command("push-model", publishing.push_model, "A model's folder into a bucket."))
     _add_training(
@@ -161,8 +161,13 @@ def _add_batch(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="check and count, render nothing")
     parser.add_argument(
-        "--concurrency", type=_concurrency, default=4, metavar="N", help="rows at a time (4)"
-    )
+        "--retry-failed", action="store_true",
+        help="try rows again that failed before; otherwise they are left as they are",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrency", type=_concurrency, metavar="N",
+        help="rows at a time; by default as many as keep the engine busy, which is learned",
+    )  # fmt: skip
     _add_source(parser)
 
 
@@ -174,8 +179,8 @@ def _add_source(parser: ArgumentParser) -> None:
 
 
 def _concurrency(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_CONCURRENCY):
-        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_CONCURRENCY}")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST):
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST}")
     return int(text)
 
 

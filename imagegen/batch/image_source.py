@@ -67,8 +67,13 @@ class Delivery:
 class ImageSource(Protocol):
     """Used from several threads at once."""
 
-    def generate(self, request: GenerationRequest, wanted: Callable[[], bool]) -> Delivery:
-        """Pictures; once `wanted` says no they may be abandoned. Raises ImagegenError."""
+    def generate(
+        self, request: GenerationRequest, key: str | None, wanted: Callable[[], bool]
+    ) -> Delivery:
+        """Pictures; once `wanted` says no they may be abandoned. Raises ImagegenError.
+
+        key: asked again with the same one, whoever can remembers what he has made.
+        """
         ...
 
 
@@ -80,7 +85,10 @@ class LocalImages:
         self._service = service
         self._on_event = on_event
 
-    def generate(self, request: GenerationRequest, wanted: Callable[[], bool]) -> Delivery:
+    def generate(
+        self, request: GenerationRequest, key: str | None, wanted: Callable[[], bool]
+    ) -> Delivery:
+        """As ImageSource says; an engine in this process remembers nothing of an earlier one."""
         data: dict[GeneratedImage, bytes] = {}
         generation = self._service.generate(
             request,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imagegen.batch.contact_sheet import SheetPicture, contact_sheet
-from imagegen.batch.output import RowResult
+from imagegen.batch.contact_sheet import SheetRow, card, page_head, page_tail
+from imagegen.batch.output import OpenFile, RowResult
 from imagegen.generation import GenerationRequest
 
 _ABOUT_THE_RESULT = (
@@ -23,7 +24,7 @@ _FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row of a script: `invalid` never became a request, `pending` has not been tried."""
+    """One row of a script: `invalid` never became a request, `pending` has not been answered."""
 
     line: int
     status: Literal["succeeded", "failed", "invalid", "pending"]
@@ -34,17 +35,26 @@ class ManifestRow:
     error: str | None = None
 
 
-def manifest_files(title: str, rows: Sequence[ManifestRow]) -> dict[str, bytes]:
-    """manifest.json, manifest.csv and contact-sheet.html."""
-    content = {"script": title, "rows": [as_json(row) for row in rows]}
-    failures = [f"line {row.line}: {row.error or row.status}" for row in rows if not _pictures(row)]
-    pictures = [picture for row in rows for picture in _pictures(row)]
-    return {
-        "manifest.json": json.dumps(content, ensure_ascii=False, indent=1).encode(),
+def write_manifest(title: str, rows: Iterable[ManifestRow], open_file: OpenFile) -> None:
+    """manifest.json, manifest.csv and contact-sheet.html, in one go and row by row."""
+    with ExitStack() as files:
+        for_programs, for_spreadsheets, for_eyes = (
+            files.enter_context(open_file(name))
+            for name in ("manifest.json", "manifest.csv", "contact-sheet.html")
+        )
+        for_programs.write(b'{"script": %s, "rows": [' % json.dumps(title).encode())
         # The mark tells spreadsheets that this is UTF-8.
-        "manifest.csv": _as_csv(rows).encode("utf-8-sig"),
-        "contact-sheet.html": contact_sheet(title, pictures, failures).encode(),
-    }
+        for_spreadsheets.write(csv_line(_COLUMNS).encode("utf-8-sig"))
+        for_eyes.write(page_head(title).encode())
+        between = b"\n"
+        for row in rows:
+            told = as_json(row)
+            for_programs.write(between + json.dumps(told, ensure_ascii=False).encode())
+            between = b",\n"
+            for_spreadsheets.write(_as_csv(told).encode())
+            for_eyes.write(_as_cards(row).encode())
+        for_programs.write(b"\n]}\n")
+        for_eyes.write(page_tail().encode())
 
 
 def as_json(row: ManifestRow) -> dict[str, Any]:
@@ -62,29 +72,26 @@ def as_json(row: ManifestRow) -> dict[str, Any]:
     }
 
 
-def _as_csv(rows: Sequence[ManifestRow]) -> str:
+def csv_line(cells: Iterable[object]) -> str:
+    """The cells as one record."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    for row in rows:
-        cells = _cells(row)
-        writer.writerow(_harmless(cells.get(column)) for column in _COLUMNS)
+    csv.writer(text).writerow(cells)
     return text.getvalue()
 
 
-def _cells(row: ManifestRow) -> dict[str, Any]:
+def _as_csv(told: Mapping[str, Any]) -> str:
     """The row flattened: the request's fields, the result's, the generation's."""
-    flat = as_json(row)
-    generation = flat["generation"] or {"usage": {}}
-    return {
-        **(flat["request"] or {}),
-        **flat,
+    generation = told["generation"] or {"usage": {}}
+    cells = {
+        **(told["request"] or {}),
+        **told,
         **{name: generation.get(name) for name in ("preset_version", "model", "created_at")},
         **generation["usage"],
         "generation_id": generation.get("id"),
-        "files": "; ".join(flat["files"]),
+        "files": "; ".join(told["files"]),
         "warnings": "; ".join(generation.get("warnings", ())),
     }
+    return csv_line(_harmless(cells.get(column)) for column in _COLUMNS)
 
 
 def _harmless(cell: object) -> object:
@@ -94,18 +101,19 @@ def _harmless(cell: object) -> object:
     return cell
 
 
-def _pictures(row: ManifestRow) -> list[SheetPicture]:
-    if row.status != "succeeded" or not row.request or not row.result or not row.result.generation:
-        return []
-    return [
-        SheetPicture(
-            file=file,
-            line=row.line,
-            brand=row.request.brand,
-            prompt=row.request.prompt,
-            seed=image.seed,
-            width=image.width,
-            height=image.height,
-        )
-        for file, image in zip(row.result.files, row.result.generation.images, strict=True)
-    ]
+def _as_cards(row: ManifestRow) -> str:
+    """One card for each picture; a row without any has one that says why."""
+    about = SheetRow(
+        line=row.line,
+        status=row.status,
+        brand=row.request.brand if row.request else "",
+        prompt=row.request.prompt if row.request else "",
+        error=row.error or "",
+    )
+    generation = row.result.generation if row.result else None
+    if row.status != "succeeded" or not row.result or not generation:
+        return card(about)
+    return "".join(
+        card(about, file, image)
+        for file, image in zip(row.result.files, generation.images, strict=True)
+    )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from imagegen.generation import Generation
+
+OpenFile = Callable[[str], AbstractContextManager[BinaryIO]]  # by its name in the output
+
+
+Status = Literal["succeeded", "failed"]
 
 
 class RowResult(BaseModel):
@@ -17,11 +23,12 @@ class RowResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: str
-    status: Literal["succeeded", "failed"]
+    status: Status
     files: tuple[str, ...] = ()  # names in the output, in the order of generation.images
     generation: Generation | None = None
     error_code: str | None = None
     error: str | None = None
+    attempt: int = 1  # a row that failed and is tried again is another request
 
 
 class BatchOutput(Protocol):
@@ -29,6 +36,8 @@ class BatchOutput(Protocol):
 
     A file appears wholly or not at all, and is safe before `record` speaks of it.
     """
+
+    id: str  # no other output has it, so that its rows are no other output's requests
 
     def __enter__(self) -> BatchOutput: ...
 
@@ -43,26 +52,26 @@ class BatchOutput(Protocol):
         """The latest result of a row, whichever run it is from."""
         ...
 
-    def finished(self, key: str) -> bool:
-        """Whether the row succeeded and its files are still there, whole."""
+    def status(self, key: str) -> Status | None:
+        """What became of a row; None too where it succeeded and its files are not there, whole."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file, replacing it in one step."""
+        """Writes a file, replacing it in one step. Called on several threads."""
         ...
 
-    def record(self, result: RowResult) -> None:
-        """Returns when the result would survive this process."""
+    def record(self, results: Sequence[RowResult]) -> None:
+        """Returns when all of them would survive this process, and the machine."""
         ...
 
-    def publish(self, make: Callable[[], Mapping[str, bytes]]) -> None:
-        """Writes the files that `make` makes of all results; it may be asked more than once."""
+    def publish(self, write: Callable[[OpenFile], None]) -> None:
+        """Has files written that are made of all results; it may be asked more than once."""
         ...
 
 
-def is_whole(result: RowResult | None, size_of: Callable[[str], int | None]) -> bool:
-    """Whether a row succeeded and each of its files has the size it was made with, in bytes."""
-    if result is None or result.generation is None or result.status != "succeeded":
-        return False
+def status_of(result: RowResult, size_of: Callable[[str], int | None]) -> Status | None:
+    """As BatchOutput.status says; a file is whole that has the size in bytes it was made with."""
+    if result.status == "failed" or result.generation is None:
+        return "failed"
     sizes = [image.size_bytes for image in result.generation.images]
-    return [size_of(name) for name in result.files] == sizes
+    return "succeeded" if [size_of(name) for name in result.files] == sizes else None

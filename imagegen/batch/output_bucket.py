@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
+import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from imagegen.batch.output import RowResult, is_whole
+from imagegen.batch.output import OpenFile, RowResult, Status, status_of
 from imagegen.errors import OutputInUse
 from imagegen.storage.bucket_folder import ABSENT, BucketFolder, FoundObject
 
 _ROWS = "rows/"  # an object a row, for nothing can be added to an object as to a journal
+_ID = "batch-id"
 _READERS = 16
+_WRITERS = 16
 _TRIES = 30
 _LONGEST_PAUSE_S = 2.0
 
@@ -29,11 +35,14 @@ class OutputBucket:
 
     def __init__(self, folder: BucketFolder) -> None:
         self._folder = folder
+        self.id = ""
         self._found: dict[str, FoundObject] = {}
-        self._results: dict[str, RowResult] = {}
+        self._records: dict[str, bytes] = {}  # as written: a fifth of what parsed ones take
 
     def __enter__(self) -> OutputBucket:
         self._look()
+        self.id = self._settle_id()
+        self._writers = ThreadPoolExecutor(_WRITERS)
         return self
 
     def __exit__(
@@ -41,23 +50,24 @@ class OutputBucket:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self._writers.shutdown()
 
     def result(self, key: str) -> RowResult | None:
-        return self._results.get(_record(key))
+        record = self._records.get(_record(key))
+        return None if record is None else RowResult.model_validate_json(record)
 
-    def finished(self, key: str) -> bool:
-        return is_whole(self.result(key), self._size_bytes)
+    def status(self, key: str) -> Status | None:
+        result = self.result(key)
+        return None if result is None else status_of(result, self._size_of)
 
     def write(self, name: str, data: bytes) -> None:
         self._found[name] = self._folder.write(name, data)
 
-    def record(self, result: RowResult) -> None:
-        name = _record(result.key)
-        self._results[name] = result
-        self.write(name, result.model_dump_json(exclude_none=True).encode())
+    def record(self, results: Sequence[RowResult]) -> None:
+        list(self._writers.map(self._record, results))
 
-    def publish(self, make: Callable[[], Mapping[str, bytes]]) -> None:
+    def publish(self, write: Callable[[OpenFile], None]) -> None:
         """Looks, makes and writes, and does so again where another task wrote in between.
 
         So whoever writes last has seen the rows of all who wrote before. Raises OutputInUse when
@@ -65,7 +75,8 @@ class OutputBucket:
         """
         for attempt in range(_TRIES):
             self._look()
-            files = make()
+            files: dict[str, bytes] = {}
+            write(partial(_kept, files))
             if all(
                 self._folder.replace(name, data, self._found.get(name, ABSENT))
                 for name, data in files.items()
@@ -75,7 +86,17 @@ class OutputBucket:
             time.sleep(random.uniform(0, longest_s))  # noqa: S311 - so that tasks do not march in step
         raise OutputInUse(f"others never stop writing to {self._folder.url}; run this once more")
 
-    def _size_bytes(self, name: str) -> int | None:
+    def _settle_id(self) -> str:
+        """The folder's id: whoever of a job's tasks comes first makes it."""
+        self._folder.replace(_ID, secrets.token_hex(8).encode(), ABSENT)
+        return (self._folder.read(_ID) or b"").decode()
+
+    def _record(self, result: RowResult) -> None:
+        name, data = _record(result.key), result.model_dump_json(exclude_none=True).encode()
+        self.write(name, data)
+        self._records[name] = data
+
+    def _size_of(self, name: str) -> int | None:
         return self._found[name].size_bytes if name in self._found else None
 
     def _look(self) -> None:
@@ -83,19 +104,27 @@ class OutputBucket:
         found = self._folder.look()
         records = [name for name in found if name.startswith(_ROWS)]
         unread = [name for name in records if self._found.get(name) != found[name]]
-        known = self._results.keys() & set(records) - set(unread)
-        self._results = {name: self._results[name] for name in known} | self._read(unread)
+        known = self._records.keys() & set(records) - set(unread)
+        self._records = {name: self._records[name] for name in known} | self._read(unread)
         self._found = found
 
-    def _read(self, names: Sequence[str]) -> dict[str, RowResult]:
-        """The results in some records; one that is unreadable counts as never written."""
+    def _read(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Some records; one that is unreadable counts as never written."""
         with ThreadPoolExecutor(_READERS) as pool:
             contents = list(pool.map(self._folder.read, names))
-        results = {}
+        records = {}
         for name, content in zip(names, contents, strict=True):
             with contextlib.suppress(ValidationError):
-                results[name] = RowResult.model_validate_json(content or b"")
-        return results
+                RowResult.model_validate_json(content or b"")
+                records[name] = content or b""
+        return records
+
+
+@contextlib.contextmanager
+def _kept(files: dict[str, bytes], name: str) -> Iterator[BinaryIO]:
+    content = io.BytesIO()
+    yield content
+    files[name] = content.getvalue()
 
 
 def _record(key: str) -> str:

@@ -44,9 +44,11 @@ class RemoteImages:
                 FieldError("format", f"no format {request.format!r}; there are {known}")
             )
 
-    def generate(self, request: GenerationRequest, wanted: Callable[[], bool]) -> Delivery:
+    def generate(
+        self, request: GenerationRequest, key: str | None, wanted: Callable[[], bool]
+    ) -> Delivery:
         """As ImageSource says; an abandoned request is answered to nobody."""
         fields = request.model_dump(mode="json", exclude_defaults=True)
-        answered = self._client.generate(**fields)
+        answered = self._client.generate(idempotency_key=key, **fields)
         pictures = tuple(image.bytes() for image in answered.images)
         return Delivery(Generation.model_validate(answered.model_dump()), pictures)

@@ -36,12 +36,12 @@ class Cells:
     typed: bool = False
 
 
-def read_rows(file: str | Path) -> list[Cells | BadRow]:
+def read_rows(file: str | Path) -> Iterator[Cells | BadRow]:
     """Every row of a script, in order. Raises InvalidScript for what concerns the whole file."""
     text = _read_text(str(file))
     suffix = PurePosixPath(file).suffix.lower()
     is_jsonl = suffix in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
-    return list(_read_jsonl(text) if is_jsonl else _read_csv(text))
+    return _read_jsonl(text) if is_jsonl else _read_csv(text)
 
 
 def near(word: str, known: Iterable[str]) -> str:

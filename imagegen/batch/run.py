@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import random
+import heapq
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
 
-from imagegen.batch.image_source import Delivery, ImageSource, RequestCheck
-from imagegen.batch.manifest import ManifestRow, manifest_files
-from imagegen.batch.output import BatchOutput, RowResult
+from imagegen.batch.crew import Crew
+from imagegen.batch.image_source import ImageSource, RequestCheck
+from imagegen.batch.manifest import ManifestRow, write_manifest
+from imagegen.batch.output import BatchOutput, OpenFile, RowResult
+from imagegen.batch.row_queue import RowQueue
 from imagegen.batch.rows import BadRow
 from imagegen.batch.script import PromptScript, ScriptRow
+from imagegen.client.pace import Pace
 from imagegen.errors import Busy, ImagegenError
 from imagegen.generation import GenerationRequest
 
-PATIENCE_S = 900.0  # how long a row asks again while it is told "not now"
-_LONGEST_WAIT_S = 60.0
+PATIENCE_S = 900.0  # how long the run goes on while all that it is told is "not now"
 _SLUG_LENGTH = 40
 _KEY_LENGTH = 12
 
 OnRow = Callable[[ManifestRow], None]
+Ended = Sequence[tuple[ScriptRow, RowResult | Exception]]
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ def checked(script: PromptScript, check: RequestCheck) -> PromptScript:
 
 
 class Batch:
-    """One run over a script. The calling thread alone writes; the others only ask and wait.
+    """One run over a script. The calling thread decides and records; others ask and write pictures.
 
     `share` is the part of the script that this run renders, by default all; the manifest is of the
-    whole script. A failed row stands in the manifest and is tried again by the next run; finished
-    rows are skipped. Where the source says "not now" for longer than `patience_s` the run ends,
-    for the other rows would fare no better.
+    whole script. Rows that succeeded before are skipped, as are those that failed, but with
+    `retry_failed`. Where nothing but "not now" is heard for `patience_s` the run ends, with the
+    last one in `gave_up`.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Batch:
         script: PromptScript,
         output: BatchOutput,
         share: PromptScript | None = None,
+        *,
+        retry_failed: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._title = title
@@ -79,101 +83,113 @@ class Batch:
         self._output = output
         self._patience_s = patience_s
         self._stop = threading.Event()
-        self.todo = [row for row in self._share.rows if not output.finished(row.key)]
+        self._statuses = {row.key: output.status(row.key) or "pending" for row in self._share.rows}
+        again = ("pending", "failed") if retry_failed else ("pending",)
+        self.todo = [row for row in self._share.rows if self._statuses[row.key] in again]
+        self.gave_up: Busy | None = None
 
-    def run(self, source: ImageSource, concurrency: int, on_row: OnRow) -> None:
-        """Renders `todo`, `concurrency` rows at a time; tells `on_row` about each as it ends."""
-        waiting: SimpleQueue[ScriptRow] = SimpleQueue()
-        ended: SimpleQueue[tuple[ScriptRow, Delivery | Exception]] = SimpleQueue()
-        for row in self.todo:
-            waiting.put(row)
-        work = partial(self._work, source, waiting, ended)
+    def run(self, source: ImageSource, pace: Pace, on_row: OnRow) -> None:
+        """Renders `todo`, as many rows at a time as `pace` says; tells `on_row` of each."""
+        crew = Crew(partial(self._ask, source))
+        queue = RowQueue(self.todo, self._patience_s)
         try:
-            for _ in range(min(concurrency, len(self.todo))):
-                # Daemons: an interrupted run does not wait for answers that may take minutes.
-                threading.Thread(target=work, daemon=True).start()
-            for _ in self.todo:
-                row, outcome = ended.get()
-                self._output.record(self._result(row, outcome))
-                on_row(self._manifest_row(row))
-                if isinstance(outcome, Busy):
-                    break
+            while self.gave_up is None and (crew.under_way or queue.waits):
+                while crew.under_way < pace.limit and (row := queue.take(time.monotonic())):
+                    crew.give(row)
+                ended = crew.take(queue.pause_s(time.monotonic()))
+                self._record(ended, on_row)
+                for row, result in ended:
+                    self._learn(row, result, queue, pace)
         finally:
             self._stop.set()
 
     def finish(self) -> Outcome:
         """Writes the manifest of all rows, whatever became of them; also after an interruption."""
-        self._output.publish(lambda: manifest_files(self._title, self._manifest_rows(self._script)))
-        statuses = Counter(row.status for row in self._manifest_rows(self._share))
+        self._output.publish(self._write_manifest)
+        return self.outcome
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the rows of the share stand now."""
+        counts = Counter(self._statuses.values())
         return Outcome(
-            succeeded=statuses["succeeded"],
-            failed=statuses["failed"],
-            invalid=statuses["invalid"],
-            pending=statuses["pending"],
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            invalid=len(self._share.bad_rows),
+            pending=counts["pending"],
         )
 
-    def _work(
-        self,
-        source: ImageSource,
-        waiting: SimpleQueue[ScriptRow],
-        ended: SimpleQueue[tuple[ScriptRow, Delivery | Exception]],
-    ) -> None:
-        while not self._stop.is_set():
-            try:
-                row = waiting.get_nowait()
-            except Empty:
-                return
-            try:
-                ended.put((row, self._ask(source, row)))
-            except Exception as error:  # whoever waits is always told
-                ended.put((row, error))
-
-    def _ask(self, source: ImageSource, row: ScriptRow) -> Delivery:
-        """Asks until the answer is more than "not now", or patience ends."""
-        give_up_at: float | None = None
-        while True:
-            try:
-                return source.generate(row.request, lambda: not self._stop.is_set())
-            except Busy as busy:
-                now = time.monotonic()
-                give_up_at = now + self._patience_s if give_up_at is None else give_up_at
-                # Jitter keeps rows that were refused together from coming back together.
-                wait_s = max(0.2, busy.retry_after_s) * random.uniform(1, 1.3)  # noqa: S311
-                wait_s = min(wait_s, _LONGEST_WAIT_S)
-                if now + wait_s > give_up_at or self._stop.wait(wait_s):
-                    raise
-
-    def _result(self, row: ScriptRow, outcome: Delivery | Exception) -> RowResult:
-        """Keeps what came, and says what became of the row. Raises what nobody expected."""
-        if isinstance(outcome, ImagegenError):
+    def _ask(self, source: ImageSource, row: ScriptRow) -> RowResult:
+        """Asks for one row and keeps what comes. Raises Busy where the source says "not now"."""
+        before = self._output.result(row.key)
+        attempt = 1 if before is None else before.attempt + (before.status == "failed")
+        request = row.request
+        # A run that was killed asks again with the same key: what was made for it is not made anew.
+        key = f"{self._output.id}-{row.key}-{attempt}"
+        try:
+            delivery = source.generate(request, key, lambda: not self._stop.is_set())
+            names = tuple(file_names(request, row.key))
+            for name, data in zip(names, delivery.pictures, strict=True):
+                self._output.write(name, data)
+        except Busy:
+            raise
+        except ImagegenError as error:
             return RowResult(
-                key=row.key, status="failed", error_code=outcome.code, error=outcome.detail
-            )
-        if isinstance(outcome, Exception):
-            raise outcome
-        names = tuple(file_names(row.request, row.key))
-        for name, data in zip(names, outcome.pictures, strict=True):
-            self._output.write(name, data)
+                key=row.key, status="failed", error_code=error.code, error=error.detail,
+                attempt=attempt,
+            )  # fmt: skip
         return RowResult(
-            key=row.key, status="succeeded", files=names, generation=outcome.generation
-        )
+            key=row.key, status="succeeded", files=names, generation=delivery.generation,
+            attempt=attempt,
+        )  # fmt: skip
 
-    def _manifest_rows(self, script: PromptScript) -> list[ManifestRow]:
-        rows = [self._manifest_row(row) for row in script.rows]
-        rows += map(invalid, script.bad_rows)
-        return sorted(rows, key=lambda row: row.line)
+    def _record(self, ended: Ended, on_row: OnRow) -> None:
+        """All that have ended since the last time at once: the disk is waited for once."""
+        results = [(row, result) for row, result in ended if isinstance(result, RowResult)]
+        if results:
+            self._output.record([result for _, result in results])
+        for row, result in results:
+            self._statuses[row.key] = result.status
+            on_row(_told(row, result))
+
+    def _learn(
+        self, row: ScriptRow, result: RowResult | Exception, queue: RowQueue, pace: Pace
+    ) -> None:
+        """What the outcome says about the source. Raises what nobody expected."""
+        if isinstance(result, Busy):
+            pace.refused()
+            if queue.refused(row, result, time.monotonic()):
+                self.gave_up = result
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            queue.answered()
+            if result.generation is not None:
+                pace.answered(result.generation.timings)
+
+    def _write_manifest(self, open_file: OpenFile) -> None:
+        rows: Iterator[ManifestRow] = heapq.merge(
+            map(self._manifest_row, self._script.rows),
+            map(invalid, self._script.bad_rows),
+            key=lambda row: row.line,
+        )
+        write_manifest(self._title, rows, open_file)
 
     def _manifest_row(self, row: ScriptRow) -> ManifestRow:
-        result = self._output.result(row.key)
-        if result is None or (result.status == "succeeded" and not self._output.finished(row.key)):
+        if self._output.status(row.key) is None:
             return pending(row)
-        return ManifestRow(
-            row.line, result.status, row.key, row.request, result, result.error_code, result.error
-        )
+        result = self._output.result(row.key)
+        return pending(row) if result is None else _told(row, result)
+
+
+def _told(row: ScriptRow, result: RowResult) -> ManifestRow:
+    return ManifestRow(
+        row.line, result.status, row.key, row.request, result, result.error_code, result.error
+    )
 
 
 def pending(row: ScriptRow) -> ManifestRow:
-    """What the manifest says about a row that has not been tried."""
+    """What the manifest says about a row that has not been answered."""
     return ManifestRow(row.line, "pending", row.key, row.request)
 
 

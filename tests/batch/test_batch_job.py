@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fake_bucket import FakeBucket, running_bucket_server
 
 from imagegen import cli
-from imagegen.batch.output import RowResult
+from imagegen.batch.output import OpenFile, RowResult
 from imagegen.batch.output_bucket import OutputBucket
 from imagegen.batch.script import PromptScript
 from imagegen.storage.bucket_folder import ABSENT, BucketFolder
@@ -139,21 +140,22 @@ def result_of(key: str) -> RowResult:
 def test_of_two_tasks_that_end_together_the_later_has_the_earlier_ones_rows(server, bucket):
     url = f"gs://{bucket}/{OUTPUT}"
     with OutputBucket(BucketFolder(url)) as first, OutputBucket(BucketFolder(url)) as second:
-        first.record(result_of("a"))
-        second.record(result_of("b"))
-        asked: list[list[str]] = []
+        first.record([result_of("a")])
+        second.record([result_of("b")])
+        asked: list[int] = []
 
-        def seen_by(output: OutputBucket) -> Mapping[str, bytes]:
+        def write(output: OutputBucket, open_file: OpenFile) -> None:
             there = [key for key in "abc" if output.result(key)]
-            return {name: " ".join(there).encode() for name in ("x.json", "y.csv")}
+            for name in ("x.json", "y.csv"):
+                with open_file(name) as file:
+                    file.write(" ".join(there).encode())
 
-        def slowly() -> Mapping[str, bytes]:
-            files = seen_by(first)
+        def slowly(open_file: OpenFile) -> None:
+            write(first, open_file)
             if not asked:  # while the first makes its files, the second ends
-                second.record(result_of("c"))
-                second.publish(lambda: seen_by(second))
-            asked.append(sorted(files))
-            return files
+                second.record([result_of("c")])
+                second.publish(partial(write, second))
+            asked.append(1)
 
         first.publish(slowly)
     assert len(asked) == 2
@@ -183,7 +185,7 @@ def test_a_script_in_a_bucket_has_its_pictures_beside_it(server, bucket, workpla
     assert cli.main(["batch", f"gs://{bucket}/scripts/empty.csv"]) == 0
     assert sorted(names(server, bucket, "scripts/empty-pictures/")) == [
         f"scripts/empty-pictures/{name}"
-        for name in ("contact-sheet.html", "manifest.csv", "manifest.json")
+        for name in ("batch-id", "contact-sheet.html", "manifest.csv", "manifest.json")
     ]
 
 

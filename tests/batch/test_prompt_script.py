@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ def test_keys_and_seeds_follow_the_content_not_the_place(tmp_path):
     after = csv_script(tmp_path, "prompt;brand\nnew;a\nmug;a\nmug;a\n").rows
     again = jsonl_script(tmp_path, {"prompt": "mug", "brand": "a", "num_images": 1}).rows
     assert [row.key for row in after[1:]] == [row.key for row in before[:2]]
-    assert again[0] == after[1].__class__(1, before[0].key, before[0].request)
+    assert again[0] == replace(after[1], line=1)
     assert len({row.key for row in (*before, after[0])}) == 4
     assert len({row.request.seed for row in before}) == 3  # duplicates are other pictures
     assert before[2].request.seed == 7

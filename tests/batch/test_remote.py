@@ -51,8 +51,9 @@ def generation(url: str, data: bytes) -> dict[str, object]:
 def test_a_picture_comes_back_whole(server):
     server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
     server.replies["/images/x.png"] = Reply(body=b"picture")
-    delivery = RemoteImages.connect(server.url + "/").generate(REQUEST, lambda: True)
+    delivery = RemoteImages.connect(server.url + "/").generate(REQUEST, "key", lambda: True)
     assert delivery.pictures == (b"picture",)
+    assert server.asked[1].headers["Idempotency-Key"] == "key"
     assert json.loads(server.asked[1].body) == {"brand": "plain", "prompt": "a mug", "seed": 7}
 
 

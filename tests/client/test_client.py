@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import socket
@@ -205,6 +206,19 @@ def test_who_asks_is_told_to_the_service_and_to_no_other_host(server, connect):
 def test_what_json_cannot_say_is_one_sentence(connect):
     with pytest.raises(errors.InvalidRequest, match="guidance_scale: cannot be sent"):
         connect("http://127.0.0.1:1").generate(**MUG, guidance_scale=float("nan"))
+
+
+def test_pictures_are_sent_from_files_and_from_memory(server, connect, tmp_path):
+    (tmp_path / "mug.png").write_bytes(b"a mug")
+    server.replies["/generate"] = Reply(body=generation())
+    client = connect(server.url)
+    client.generate(**MUG, init_image=tmp_path / "mug.png", mask=b"white")
+    client.generate(**MUG, init_image=str(tmp_path / "mug.png"), mask="data:image/png;base64,eA==")
+    sent = [json.loads(asked.body) for asked in server.asked]
+    assert [body["init_image"] for body in sent] == [base64.b64encode(b"a mug").decode()] * 2
+    assert [body["mask"] for body in sent] == ["d2hpdGU=", "data:image/png;base64,eA=="]
+    with pytest.raises(errors.InvalidRequest, match=r"init_image: cannot read .*: No such file"):
+        client.generate(**MUG, init_image=tmp_path / "none.png")
 
 
 def test_the_fields_are_the_requests():

@@ -1,0 +1,157 @@
+"""`imagegen batch`: a campaign's script becomes pictures, a manifest and a contact sheet."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+
+from imagegen.batch.manifest import as_json
+from imagegen.batch.output import BatchOutput
+from imagegen.batch.output_folder import OutputFolder
+from imagegen.batch.rows import split_values
+from imagegen.batch.run import Batch, checked, invalid, pending
+from imagegen.batch.script import PromptScript, read_script
+from imagegen.client.pace import MOST, Pace
+from imagegen.commands.progress import BatchProgress
+from imagegen.commands.rendering import DONE, SOME_FAILED, pictures_from
+from imagegen.errors import InvalidScript, InvalidSettings
+from imagegen.logs import printable
+from imagegen.settings import JobTask, Settings
+
+_SHOWN_ROWS = 5
+
+
+def batch(arguments: Namespace) -> int:
+    """A prompt script: whatever has not been rendered yet is."""
+    script = read_script(arguments.file, _variables(arguments.var))
+    check, opened = pictures_from(arguments.url)
+    script = checked(script, check)
+    if arguments.dry_run:
+        return _dry_run(script, for_machines=arguments.json)
+    task = JobTask.from_environment()
+    share = script if task is None else script.share(task.index, task.count)
+    where = arguments.output or _beside(arguments.file)
+    with _terminable(), _open_output(where, task) as output:
+        title = PurePosixPath(arguments.file).name
+        run = Batch(title, script, output, share, retry_failed=arguments.retry_failed)
+        progress = BatchProgress(len(run.todo), sys.stdout, sys.stderr, as_json=arguments.json)
+        try:
+            _announce(arguments, share, run, task, progress)
+            if run.todo:
+                with opened() as source:
+                    run.run(source, _pace(arguments, run), progress.row)
+        finally:
+            progress.close()
+            outcome = run.finish()
+            _conclude(run, where, progress)  # also to who interrupts: what is where
+    return DONE if outcome.complete else SOME_FAILED
+
+
+def _variables(said: Sequence[str]) -> dict[str, list[str]]:
+    """`product=mug,lamp` -> {"product": ["mug", "lamp"]}."""
+    variables: dict[str, list[str]] = {}
+    for one in said:
+        name, equals, values = one.partition("=")
+        variables[name.strip()] = split_values(values, ",")
+        if not (name.strip() and equals and variables[name.strip()]):
+            raise InvalidScript(f"--var {one}: write --var product=mug,lamp")
+    return variables
+
+
+def _dry_run(script: PromptScript, *, for_machines: bool) -> int:
+    progress = BatchProgress(0, sys.stdout, sys.stderr, as_json=for_machines)
+    for bad in script.bad_rows:
+        progress.row(invalid(bad))
+    if for_machines:
+        for row in script.rows:
+            progress.machine_line(as_json(pending(row)))
+    else:
+        print(_counts(script))
+        for row in script.rows[:_SHOWN_ROWS]:
+            print(printable(f"  line {row.line}: {row.request.brand}  {row.request.prompt}"))
+        if len(script.rows) > _SHOWN_ROWS:
+            print(f"  … and {len(script.rows) - _SHOWN_ROWS:,} more")
+    return SOME_FAILED if script.bad_rows else DONE
+
+
+def _beside(file: str) -> str:
+    """The default output: beside a script in a bucket, else where the command runs."""
+    script = PurePosixPath(file)
+    folder = f"{file.rpartition('/')[0]}/" if file.startswith("gs://") else ""
+    return f"{folder}{script.stem}-pictures"
+
+
+def _open_output(where: str, task: JobTask | None) -> BatchOutput:
+    if where.startswith("gs://"):
+        from imagegen.batch.output_bucket import OutputBucket
+        from imagegen.storage.bucket_folder import BucketFolder
+
+        return OutputBucket(BucketFolder(where))
+    if task is not None:
+        raise InvalidSettings(
+            f"a job's task loses its disk, and {where} with it; choose a folder of a bucket: -o gs://…"
+        )
+    return OutputFolder(Path(where))
+
+
+def _announce(
+    arguments: Namespace,
+    share: PromptScript,
+    run: Batch,
+    task: JobTask | None,
+    progress: BatchProgress,
+) -> None:
+    before = run.outcome
+    whose = "" if task is None else f"task {task.index + 1:,} of {task.count:,}: "
+    finished = f"; {before.succeeded:,} finished before" if before.succeeded else ""
+    left = f"; {before.failed:,} failed before" if before.failed else ""
+    if left and not arguments.retry_failed:
+        left += " (--retry-failed tries them again)"
+    progress.note(f"{whose}{_counts(share)}{finished}{left}")
+    for bad in share.bad_rows:
+        progress.row(invalid(bad))
+
+
+def _conclude(run: Batch, where: str, progress: BatchProgress) -> None:
+    told = asdict(run.outcome)
+    gave_up = run.gave_up and run.gave_up.detail
+    progress.machine_line({"outcome": told, "gave_up": gave_up, "folder": where})
+    if gave_up:
+        progress.note(f"gave up, as nothing else was heard for long: {gave_up}")
+    counts = ", ".join(f"{count:,} {status}" for status, count in told.items() if count)
+    progress.note(f"{counts or 'no rows'}; pictures and manifest are in {where}")
+
+
+def _counts(script: PromptScript) -> str:
+    bad = f"; {_count(len(script.bad_rows), 'bad row')}" if script.bad_rows else ""
+    return f"{_count(len(script.rows), 'request')}, {_count(script.num_images, 'picture')}{bad}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _pace(arguments: Namespace, run: Batch) -> Pace:
+    """Rows at a time: as asked or as learned, but here never more pictures than the queue holds."""
+    asked: int | None = arguments.concurrency
+    if arguments.url is not None:
+        return Pace(asked)
+    largest = max(row.num_images for row in run.todo)
+    fit = max(1, Settings.from_environment().max_queue // largest)
+    return Pace(None if asked is None else min(asked, fit), most=min(MOST, fit))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a batch the way Ctrl-C does: with a manifest."""
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
