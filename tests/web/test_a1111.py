@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
 import random
@@ -17,10 +18,12 @@ from flask.testing import FlaskClient
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from imagegen.bootstrap import Application
 from imagegen.errors import Busy, FieldError, InvalidRequest
 from imagegen.generation import Scheduler
 from imagegen.web.a1111.failures import error_answer
 from imagegen.web.a1111.lists import FIXED, sampler_items
+from imagegen.web.app import create_app
 from imagegen.web.errors import STATUS, failure_of
 
 ROOT = "/sdapi/v1"
@@ -258,6 +261,16 @@ def test_bodies_with_pictures_may_be_large_and_no_larger(client: FlaskClient) ->
     noise = Image.frombytes("RGB", (600, 375), random.Random(1).randbytes(600 * 375 * 3))
     edited(client, init_images=[encoded(noise)])
     assert edited(client, 413, init_images=["A" * (21 << 20)])["error"] == "body_too_large"
+
+
+def test_pictures_are_counted_and_given_back(application: Application) -> None:
+    app = create_app(application)
+    room = app.extensions["imagegen.picture_room"]
+    mask = Image.new("L", (64, 40), 255)
+    edited(app.test_client(), mask=encoded(mask), width=64, height=64, inpainting_fill=0)
+    edited(app.test_client(), 422, mask=encoded(mask), prompt="a casino")
+    gc.collect()
+    assert room.held_bytes == 0
 
 
 def png_info(client: FlaskClient, image: str, status: int = 200) -> dict[str, Any]:

@@ -60,10 +60,13 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
         room = picture_room()
         with room.reading(request):
             asked = read_json(Img2ImgBody, picture_body(request))
-        room.hold(*(asked.init_images or []), asked.mask)
+        sent = [*(asked.init_images or []), asked.mask]
+        room.hold(*sent)
         wanted = requested(asked)
         with decoding:
             wanted = with_pictures(wanted, asked)
+        made = (wanted.init_image, wanted.mask)
+        room.hold(*(picture for picture in made if not any(picture is one for one in sent)))
         return _answer(parts, works, asked, wanted)
 
     @a1111.post("/png-info")
