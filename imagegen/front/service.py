@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from imagegen.callers import NOBODY, Caller, forwarded_headers
 from imagegen.door import Door
-from imagegen.engine.process import OnEvent
 from imagegen.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -71,11 +70,8 @@ class RemoteService:
         caller: Caller = NOBODY,
         wanted: Callable[[], bool] = lambda: True,
         on_image: OnImage | None = None,
-        on_event: OnEvent | None = None,
-        previews: bool = False,
     ) -> Generation:
         """As ImageService's. on_image: called once all is there, with the files from Storage.
-        on_event hears nothing: steps are made elsewhere.
 
         Raises the renderer's own ImagegenErrors, and ServiceUnreachable where it does not answer.
         """

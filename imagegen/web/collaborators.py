@@ -7,7 +7,7 @@ from typing import Protocol
 
 from imagegen.callers import Caller
 from imagegen.door import Door
-from imagegen.engine.process import EngineStatus, OnEvent
+from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.generations.archive import Listed
 from imagegen.generations.records import GenerationRecord
@@ -32,8 +32,6 @@ class PictureService(Protocol):
         caller: Caller = ...,
         wanted: Callable[[], bool] = ...,
         on_image: OnImage = ...,
-        on_event: OnEvent | None = ...,
-        previews: bool = ...,
     ) -> Generation: ...
 
 

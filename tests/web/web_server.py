@@ -26,7 +26,8 @@ class Server:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.port = int(environment.setdefault("PORT", str(free_port())))
-        self._log = tempfile.TemporaryFile()  # a pipe that nobody reads would stop it in the end
+        # A file, as a pipe that nobody reads would stop it in the end.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},

@@ -7,7 +7,7 @@ import threading
 from flask import Blueprint, Response, jsonify, request
 
 from imagegen.errors import Cancelled
-from imagegen.generation import GeneratedImage, GenerationRequest
+from imagegen.generation import GenerationRequest
 from imagegen.parsing import read_json, read_strings
 from imagegen.presets import PresetCatalog
 from imagegen.web.a1111.bodies import (
@@ -32,7 +32,7 @@ from imagegen.web.a1111.png_info import read_texts
 from imagegen.web.a1111.translation import in_their_words, to_answer, to_request
 from imagegen.web.a1111.work import Work, Works, progress_answer
 from imagegen.web.auth import current_caller
-from imagegen.web.caller import still_there
+from imagegen.web.caller import is_retry, still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.negotiation import json_body, picture_body
 from imagegen.web.picture_room import picture_room
@@ -123,21 +123,16 @@ def _answer(
     parts: Collaborators, works: Works, asked: Txt2ImgBody, wanted: GenerationRequest
 ) -> Response:
     """Renders, to be followed and interrupted meanwhile by whoever asked."""
-    files: dict[GeneratedImage, bytes] = {}
     caller, there = current_caller(), still_there(request)
     job = "txt2img" if wanted.init_image is None else "img2img"
     with works.entered(caller, Work(job, wanted.num_images)) as work, in_their_words():
+        started = parts.generations.start(wanted, caller, previews=True, is_retry=is_retry(request))
+        work.follow(started)
         try:
-            generation = parts.service.generate(
-                wanted,
-                caller=caller,
-                wanted=lambda: not work.interrupted and there(),
-                on_image=files.__setitem__,
-                on_event=work.hear,
-                previews=True,
-            )
+            generation = started.result(lambda: not work.interrupted and there())
         except Cancelled:
             if work.interrupted:
                 raise Cancelled("interrupted: no picture is sent") from None
             raise
-    return jsonify(to_answer(asked, generation, [files[image] for image in generation.images]))
+        files = started.files()
+    return jsonify(to_answer(asked, generation, files))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,12 +14,13 @@ from PIL import Image
 
 from imagegen.callers import Caller
 from imagegen.engine.process import Preview, Progress
+from imagegen.generations.running import Following
 
 _NAMES = {"skipped": False, "stopping_generation": False, "job_no": 0}  # of a state there
 
 
 class Work:
-    """One request while it is rendered. `hear` is called on the engine's thread."""
+    """One request while it is rendered."""
 
     def __init__(self, job: str, num_images: int) -> None:
         """job: such as "txt2img"."""
@@ -30,14 +30,25 @@ class Work:
         self.preview: Preview | None = None
         self._num_images = num_images
         self._progress: dict[int, Progress] = {}
-        self._heard_at = time.monotonic()
+        self._lock = threading.Lock()  # guards the next two
+        self._following: Following | None = None
+        self._last = 0
 
-    def hear(self, event: Progress | Preview) -> None:
-        if isinstance(event, Preview):
-            self.preview = event
-        else:
-            self._progress = self._progress | {event.index: event}
-            self._heard_at = time.monotonic()
+    def follow(self, following: Following) -> None:
+        """From now on there is something to look at."""
+        self._following = following
+
+    def look(self) -> None:
+        """Takes in what has happened since it was looked at last."""
+        with self._lock:
+            if self._following is None:
+                return
+            for event in self._following.heard(self._last, 0):
+                self._last = event.number
+                if isinstance(event.what, Preview):
+                    self.preview = event.what
+                elif isinstance(event.what, Progress):
+                    self._progress = self._progress | {event.what.index: event.what}
 
     @property
     def share(self) -> float:
@@ -54,8 +65,7 @@ class Work:
     @property
     def eta_s(self) -> float:
         """Until all that has begun is done, at its pace; 0 where that is not known yet."""
-        known = [one.eta_s for one in self._progress.values() if one.eta_s is not None]
-        return max(0.0, max(known, default=0.0) - (time.monotonic() - self._heard_at))
+        return max((one.eta_s or 0.0 for one in self._progress.values()), default=0.0)
 
 
 class Works:
@@ -90,6 +100,8 @@ def progress_answer(works: Sequence[Work], *, with_picture: bool) -> dict[str, A
 
     with_picture: it may hold a look at the oldest that has one, a small PNG in Base64.
     """
+    for work in works:
+        work.look()
     oldest = works[0] if works else None
     step, of = oldest.step if oldest else (0, 0)
     looks = [work.preview for work in works if work.preview is not None]
