@@ -60,6 +60,15 @@ def wait_until_ready(service: Service, within_s: float) -> None:
         time.sleep(1)
 
 
+def find_brands(service: Service) -> None:
+    """Where callers must say who they are, being asked that is an answer."""
+    try:
+        service.ask("/brands")
+    except urllib.error.HTTPError as error:
+        if error.code != 401 or json.load(error)["code"] != "unauthenticated":
+            raise
+
+
 def generate(service: Service, brand: str) -> dict[str, Any]:
     body = json.dumps({"brand": brand, "prompt": "a red mug", "seed": 7}).encode()
     return dict(json.loads(service.ask("/generate", body, timeout_s=300)))
@@ -68,9 +77,10 @@ def generate(service: Service, brand: str) -> dict[str, Any]:
 def main(url: str, ready_within_s: float, token: str, *, only_brands: bool) -> None:
     service = Service(url, token)
     wait_until_ready(service, ready_within_s)
-    brand = json.loads(service.ask("/brands"))["brands"][0]["id"]
     if only_brands:
+        find_brands(service)
         return
+    brand = json.loads(service.ask("/brands"))["brands"][0]["id"]
     generation = generate(service, brand)
     [image] = generation["images"]
     data = service.picture(image["url"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagegen.callers import Identities
 from imagegen.door import Door
 from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
 from imagegen.errors import ImagegenError, InvalidSettings, StorageUnavailable
@@ -49,6 +50,7 @@ class Application:
     service: ImageService
     generations: Generations
     metrics: Metrics
+    identities: Identities | None  # where callers must say who they are
     live_brands: LiveBrands | None = None  # where they are in a bucket
 
     def start(self, container_s: float | None = None) -> None:
@@ -58,6 +60,8 @@ class Application:
         earlier ones.
         """
         self.engine.start(container_s)
+        if self.identities is not None:
+            self.identities.start()
         if container_s is not None:
             threading.Thread(target=self._learn_from_start, name="start-times", daemon=True).start()
         if self.live_brands is not None:
@@ -119,9 +123,12 @@ class Front:
     service: RemoteService
     generations: RemoteGenerations
     metrics: Metrics
+    identities: Identities | None  # where callers must say who they are
 
     def start(self, container_s: float | None = None) -> None:
-        """Nothing: the renderer sleeps until somebody needs it."""
+        """The renderer sleeps until somebody needs it."""
+        if self.identities is not None:
+            self.identities.start()
 
     def warm(self) -> None:
         """Wakes the renderer for somebody who has begun to type."""
@@ -163,7 +170,8 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     generations = RemoteGenerations(
         service, Archive(register, keeper, storage, settings.deadline_s)
     )
-    return Front(settings, catalog, storage, renderer, service, generations, metrics)
+    identities = Identities.of(settings)
+    return Front(settings, catalog, storage, renderer, service, generations, metrics, identities)
 
 
 def build(settings: Settings, logs: LogStyle | None = None) -> Application:
@@ -189,8 +197,9 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     _watch_generations(metrics, generations)
     if live_brands is not None:
         _watch_brands(metrics, live_brands)
+    identities = Identities.of(settings)
     return Application(
-        settings, catalog, storage, engine, service, generations, metrics, live_brands
+        settings, catalog, storage, engine, service, generations, metrics, identities, live_brands
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
 from imagegen.client.pace import MOST
-from imagegen.commands import batching, brands, cost, publishing, rendering
+from imagegen.commands import batching, brands, cost, keys, publishing, rendering
 from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
 from imagegen.generation import GenerationRequest
@@ -49,6 +49,13 @@ A script is a CSV or JSONL file whose columns are the fields of a request; see d
   imagegen presets check
   imagegen presets show aurora --json
   imagegen presets push gs://MY-BUCKET/presets""",
+    "keys": """\
+  imagegen keys create --caller shop --brands aurora,pop
+  imagegen keys list
+  imagegen keys revoke k7m2x9ab
+
+To exchange a key, create the second one, hand it out, and revoke the first. IMAGEGEN_KEYS is the
+file (keys.json); a service with IMAGEGEN_AUTH=keys follows it.""",
     "push-model": """\
   imagegen push-model models/my-model gs://MY-BUCKET/models/my-model""",
     "train-lora": """\
@@ -104,6 +111,7 @@ def _parser() -> ArgumentParser:
     _add_generate(command("generate", rendering.generate, "Pictures from one prompt."))
     _add_batch(command("batch", batching.batch, "Pictures from a file of prompts."))
     _add_presets(command("presets", brands.presets_list, "The brands: list, check, show, push."))
+    _add_keys(command("keys", keys.keys_list, "API keys for callers: create, list, revoke."))
     _add_push(command("push-model", publishing.push_model, "A model's folder into a bucket."))
     _add_training(
         command("train-lora", brands.train_lora, "A brand's LoRA from a folder of pictures.")
@@ -220,6 +228,21 @@ def _add_presets(parser: ArgumentParser) -> None:
     push.add_argument("url", metavar="gs://…", help="where")
     push.set_defaults(run=publishing.push_presets)
     for action in (listing, check, show, push):
+        action.add_argument("--json", action="store_true", help="JSON, for machines")
+
+
+def _add_keys(parser: ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="a new key, shown this once")
+    create.set_defaults(run=keys.keys_create)
+    create.add_argument("--caller", required=True, metavar="NAME", help="whose it is")
+    create.add_argument("--brands", metavar="A,B", help="those it may use; all by default")
+    listing = actions.add_parser("list", help="every live key, one a line, without itself")
+    listing.set_defaults(run=keys.keys_list)
+    revoke = actions.add_parser("revoke", help="from a second later on it opens nothing")
+    revoke.set_defaults(run=keys.keys_revoke)
+    revoke.add_argument("id", metavar="ID", help="the eight letters after ig_")
+    for action in (create, listing, revoke):
         action.add_argument("--json", action="store_true", help="JSON, for machines")
 
 

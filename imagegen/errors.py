@@ -6,6 +6,7 @@ ImagegenError
 │   ├── InvalidRequest            invalid_request       with one entry per field
 │   ├── BannedTerm                banned_term
 │   ├── Quarantined               quarantined
+│   ├── Unauthenticated           unauthenticated       nobody knows who asks
 │   ├── UnknownBrand              unknown_brand
 │   ├── UnknownImage              unknown_image
 │   ├── UnknownGeneration         unknown_generation    none of that id, or somebody else's
@@ -16,6 +17,7 @@ ImagegenError
 ├── Busy                        ask again after `retry_after_s`
 │   ├── QueueFull                 queue_full
 │   ├── TooManyStreams            too_many_streams
+│   ├── RateLimited               rate_limited          this caller asks too often
 │   ├── ModelLoading              model_loading
 │   ├── ModelFailed               model_failed
 │   ├── Draining                  draining
@@ -27,6 +29,7 @@ ImagegenError
 ├── ObjectExists                object_exists         create-once met an object of that name
 └── OperatorError               the start stops: settings, presets, model
     ├── InvalidSettings           invalid_settings
+    ├── InvalidCallers            invalid_callers       the file of API keys, or that of callers
     ├── InvalidPreset             invalid_preset
     ├── InvalidAdapter            invalid_adapter
     ├── InvalidModel              invalid_model
@@ -96,6 +99,12 @@ class Quarantined(CallerError):
     code = "quarantined"
 
 
+class Unauthenticated(CallerError):
+    """Nothing shown, or nothing that is right: which of them is not said."""
+
+    code = "unauthenticated"
+
+
 class UnknownBrand(CallerError):
     code = "unknown_brand"
 
@@ -143,6 +152,10 @@ class TooManyStreams(Busy):
     code = "too_many_streams"
 
 
+class RateLimited(Busy):
+    code = "rate_limited"
+
+
 class ModelLoading(Busy):
     code = "model_loading"
 
@@ -185,6 +198,10 @@ class OperatorError(ImagegenError):
 
 class InvalidSettings(OperatorError):
     code = "invalid_settings"
+
+
+class InvalidCallers(OperatorError):
+    code = "invalid_callers"
 
 
 class InvalidPreset(OperatorError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ _QUIET = ("urllib3", "google", "PIL", "filelock")
 _UNPRINTABLE = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 _SEVERITIES = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}  # those that Google has too
 _INDENT = "    "
+_KEY = re.compile(r"(ig_[a-z0-9]{8}_)[A-Za-z0-9_-]{20,}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,11 @@ def configure_logs(style: LogStyle, stream: TextIO | None = None) -> None:
 
 
 def printable(text: str, longest: int | None = None) -> str:
-    r"""`text` on one line, of at most `longest` characters: a newline becomes `\n` and so on."""
+    r"""`text` on one line, of at most `longest` characters: a newline becomes `\n` and so on.
+
+    Of an API key that somebody put where none belongs, its id is left.
+    """
+    text = _KEY.sub(r"\1…", text)
     cut = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
     if cut.isprintable():
         return cut

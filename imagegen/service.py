@@ -144,6 +144,7 @@ class ImageService:
             deadline_s=patience.remaining_s,
             on_event=audience.on_event,
             previews=audience.previews,
+            most_waiting=self._most_waiting(caller),
         )
         kept: dict[int, KeptPicture] = {}
         try:
@@ -162,6 +163,15 @@ class ImageService:
                         future.result().gpu_s for future in futures if not future.exception()
                     )
         return self._answer(order, [kept[index] for index in sorted(kept)], patience)
+
+    def _most_waiting(self, caller: Caller) -> int | None:
+        """Half of the queue stays free for others, but a whole request always has its place.
+
+        An address is no caller: a whole office may be behind it.
+        """
+        if not caller.owner:
+            return None
+        return max(8, self._settings.max_queue // 2)
 
     def _model(
         self, request: GenerationRequest, patience: _Patience, before_waiting: Callable[[], None]

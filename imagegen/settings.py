@@ -78,6 +78,40 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Log lines for people, or for Cloud Logging."
     )
+    auth: str = Field(
+        default="none",
+        pattern="^(none|(keys|google|iap)(,(keys|google|iap)){0,2})$",
+        description="Who may ask. `none`: whoever reaches the port. `keys`: API keys. `google`: "
+        "Google ID tokens. `iap`: whom Identity-Aware Proxy let in. Several with commas.",
+    )
+    allow_anyone: Literal["no", "yes"] = Field(
+        default="no",
+        description="`yes`: `IMAGEGEN_AUTH=none` is meant, also where other machines reach the "
+        "port; somebody else checks who comes.",
+    )
+    keys: str = Field(
+        default="keys.json",
+        min_length=1,
+        description="The file of API keys, made by the command `keys`; changes are followed.",
+    )
+    callers: str | None = Field(
+        default=None,
+        description="A YAML file of the people who may come with `google` or `iap`, and their "
+        "brands; changes are followed. Without it IAP's people may use every brand.",
+    )
+    google_audience: str | None = Field(
+        default=None,
+        description="For whom Google ID tokens must be meant: this service's address.",
+    )
+    iap_audience: str | None = Field(
+        default=None,
+        description="For whom IAP's assertions must be meant: `/projects/NUMBER/…`.",
+    )
+    requests_per_minute: Literal["any"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default="any",
+        description="How often a caller may ask for something to be made, per instance; more get "
+        "429.",
+    )
     project: str = Field(
         default="auto",
         pattern="auto|[a-z][a-z0-9:.-]*",
@@ -99,6 +133,11 @@ class Settings(BaseModel):
         ge=0,
         description="What an instance without a GPU costs while it answers, for `imagegen cost`.",
     )
+
+    @property
+    def auth_ways(self) -> frozenset[str]:
+        """How callers may show who they are; empty: they need not."""
+        return frozenset(self.auth.split(",")) - {"none"}
 
     @property
     def known_project(self) -> str | None:

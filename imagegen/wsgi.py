@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> int:
     style = LogStyle(settings.log_format, settings.known_project)
     configure_logs(style)
     try:
+        refuse_openness(settings)
         listener = listen(settings.host, settings.port)
         application = build_for_role(settings, style)
     except OperatorError as error:
@@ -48,6 +50,29 @@ def serve(settings: Settings) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
+
+
+def refuse_openness(settings: Settings) -> None:
+    """Raises InvalidSettings where strangers could ask and nobody has said that they may."""
+    if settings.auth_ways:
+        if settings.allow_anyone == "yes":
+            raise InvalidSettings(
+                f"IMAGEGEN_AUTH={settings.auth} and IMAGEGEN_ALLOW_ANYONE=yes exclude each other"
+            )
+    elif settings.allow_anyone == "no" and not is_loopback(settings.host):
+        raise InvalidSettings(
+            f"other machines reach {settings.host}, and with IMAGEGEN_AUTH=none whoever does may "
+            "use everything: say IMAGEGEN_AUTH=keys (docs/deploy.md has the other ways), or, where "
+            "somebody else checks who comes, as Cloud Run does, IMAGEGEN_ALLOW_ANYONE=yes"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`. A name but `localhost` may mean anything."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def process_age_s() -> float:

@@ -23,6 +23,7 @@ from google_schemas import (
 from imagegen import cli
 from imagegen.front.service import MARGIN_S
 from imagegen.settings import Settings
+from imagegen.wsgi import refuse_openness
 
 Mapping = dict[str, Any]
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -265,6 +266,14 @@ def test_the_settings_are_settings(name: str) -> None:
     assert settings.host == "0.0.0.0"
     assert settings.storage == "gs://my-bucket/pictures"
     assert settings.log_format == "json"
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "knative.yaml"])
+def test_a_service_starts_where_others_reach_it(name: str) -> None:
+    """Cloud Run lets in invokers alone; in a cluster the service is for the cluster."""
+    refuse_openness(Settings.from_environment(environment(read(name))))
+    visibility = read("knative.yaml")["metadata"]["labels"]["networking.knative.dev/visibility"]
+    assert visibility == "cluster-local"
 
 
 @pytest.mark.parametrize("name", ["service.yaml", "knative.yaml"])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -60,9 +61,12 @@ def make_service(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Make
     settings = Settings(model="fake", max_queue=MAX_QUEUE, usd_per_hour=3_600)
     catalog = PresetCatalog.load(write_brands(tmp_path_factory.mktemp("brands")))
 
-    def make(engine: RenderProcess, storage: str = f"file:{folder}") -> ImageService:
+    def make(
+        engine: RenderProcess, storage: str = f"file:{folder}", max_queue: int = MAX_QUEUE
+    ) -> ImageService:
         keeper = PictureKeeper(open_storage(storage), "proxy")
-        return ImageService(settings, catalog, engine, keeper, Metrics(), Door())
+        own = settings.model_copy(update={"max_queue": max_queue})
+        return ImageService(own, catalog, engine, keeper, Metrics(), Door())
 
     return make
 
@@ -203,6 +207,25 @@ def test_a_caller_s_picture_exists_for_nobody_else(service: ImageService) -> Non
     assert exists_for(ann, path)
     assert not exists_for(Caller("bob", owner="bob"), path)
     assert not exists_for(NOBODY, path)
+
+
+def test_half_of_the_queue_stays_free_for_others_than_a_known_caller(
+    make_service: Make, engine: RenderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address is no caller: a whole office may be behind it."""
+    shares: list[int | None] = []
+    submit = engine.submit
+
+    def recorded(*specs: Any, **said: Any) -> Any:
+        shares.append(said["most_waiting"])
+        return submit(*specs, **said)
+
+    monkeypatch.setattr(engine, "submit", recorded)
+    for max_queue in (8, 100):
+        service = make_service(engine, max_queue=max_queue)
+        service.generate(asked(), caller=Caller("ann", owner="ann"))
+        service.generate(asked(), caller=Caller("192.0.2.7"))
+    assert shares == [8, None, 50, None]
 
 
 def test_callers_faults_are_told(service: ImageService) -> None:

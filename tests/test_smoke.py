@@ -117,6 +117,38 @@ def test_a_token_opens_the_service_and_is_shown_to_nobody_else(
     assert set(shown.values()) == {"Bearer a.token"}
 
 
+class Asking(Guarded):
+    """Says that it does not know who asks, or that somebody may not."""
+
+    code: ClassVar[str] = "unauthenticated"
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/readyz" else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps({"code": self.code}).encode())
+
+
+def test_being_asked_who_one_is_counts_as_an_answer_of_what_stands_in_front(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Asking)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "token").write_text("a.token")
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    command = [sys.executable, "deploy/smoke_test.py", url, "30", str(tmp_path / "token")]
+
+    def code(*more: str) -> int:
+        return subprocess.run(
+            [*command, *more], cwd=repository, capture_output=True, check=False
+        ).returncode
+
+    assert (code("brands"), code()) == (0, 1)
+    monkeypatch.setattr(Asking, "code", "other")
+    assert code("brands") == 1
+    server.shutdown()
+    server.server_close()
+
+
 def test_the_smoke_test_fails_where_nothing_answers(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

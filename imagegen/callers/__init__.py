@@ -2,5 +2,6 @@
 
 from imagegen.callers.caller import NOBODY, Caller
 from imagegen.callers.forwarded import forwarded_caller, forwarded_headers
+from imagegen.callers.identities import Identities, Shown
 
-__all__ = ["NOBODY", "Caller", "forwarded_caller", "forwarded_headers"]
+__all__ = ["NOBODY", "Caller", "Identities", "Shown", "forwarded_caller", "forwarded_headers"]

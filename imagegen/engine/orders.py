@@ -73,12 +73,13 @@ class Orders:
         now: float,
         deadline_s: float,
         audience: Audience,
+        most_waiting: int | None = None,
     ) -> list[Future[Rendering]]:
         """Takes all of `specs` or none: raises QueueFull or Quarantined."""
         for spec in specs:
             if spec in self._quarantine:
                 raise _quarantined(spec)
-        numbers = self._schedule.submit(specs, caller, now + deadline_s)
+        numbers = self._schedule.submit(specs, caller, now + deadline_s, most_waiting)
         futures = []
         for index, (number, spec) in enumerate(zip(numbers, specs, strict=True)):
             future: Future[Rendering] = Future()

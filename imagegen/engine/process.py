@@ -183,19 +183,23 @@ class RenderProcess:
         deadline_s: float,
         on_event: OnEvent | None = None,
         previews: bool = False,
+        most_waiting: int | None = None,
     ) -> list[Future[Rendering]]:
         """One future a spec, or none: raises QueueFull, Quarantined, ModelFailed, Draining.
 
-        Callers take turns. What is submitted before the model is ready waits for it. `on_event`
-        hears of each step and, with `previews`, gets a small look now and then; it is called on the
-        engine's thread and must be quick.
+        Callers take turns; of one of them no more than `most_waiting` pictures wait. What is
+        submitted before the model is ready waits for it. `on_event` hears of each step and, with
+        `previews`, gets a small look now and then; it is called on the engine's thread and must be
+        quick.
         """
         now = time.monotonic()
         audience = Audience(on_event, previews, current_trace())
         with self._desk.lock:
             self._desk.refuse_if_over()
             try:
-                futures = self._desk.orders.submit(specs, caller, now, deadline_s, audience)
+                futures = self._desk.orders.submit(
+                    specs, caller, now, deadline_s, audience, most_waiting
+                )
             except QueueFull as full:  # nothing leaves before the process is ready
                 full.retry_after_s += self._desk.health.eta_s(now) or 0.0
                 raise

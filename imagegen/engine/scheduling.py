@@ -81,8 +81,19 @@ class Schedule:
         """Pictures in flight, also those that are leaving."""
         return len(self._in_flight)
 
-    def submit(self, specs: Sequence[RenderSpec], caller: str, deadline_at: float) -> list[int]:
-        """Every picture gets a number, or QueueFull is raised and none does."""
+    def submit(
+        self,
+        specs: Sequence[RenderSpec],
+        caller: str,
+        deadline_at: float,
+        most_waiting: int | None = None,
+    ) -> list[int]:
+        """Every picture gets a number, or QueueFull is raised and none does.
+
+        most_waiting: how many of his may wait, his earlier ones included.
+        """
+        if most_waiting is not None:
+            self._refuse_more_than(most_waiting, caller, len(specs))
         too_many = self.waiting + len(specs) - self._max_queue
         if too_many > 0:
             raise QueueFull(
@@ -173,6 +184,17 @@ class Schedule:
         new_s = seconds / row_pixels
         known_s = new_s if self._row_pixel_s is None else self._row_pixel_s
         self._row_pixel_s = known_s + NEW_SHARE * (new_s - known_s)
+
+    def _refuse_more_than(self, most_waiting: int, caller: str, more: int) -> None:
+        suspected = sum(ticket.caller == caller for ticket in self._suspects)
+        waiting = len(self._lines.get(caller, ())) + suspected
+        too_many = waiting + more - most_waiting
+        if too_many > 0:
+            raise QueueFull(
+                f"{waiting} of your pictures wait already and {more} more do not fit: "
+                f"a caller may have {most_waiting} in the queue",
+                self._seconds_until_left(too_many),
+            )
 
     def _seconds_until_left(self, pictures: int) -> float:
         """Until so many have been rendered and as many of those who wait have taken their rows."""

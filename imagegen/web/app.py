@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from imagegen.web.a1111 import a1111_blueprint, tell_a1111
 from imagegen.web.api import api_blueprint
 from imagegen.web.assets import register_assets
-from imagegen.web.auth import as_forwarded, by_address, register_auth
+from imagegen.web.auth import register_auth
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import register_errors
 from imagegen.web.generations import generations_blueprint
@@ -18,7 +20,7 @@ from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
-from imagegen.web.studio import studio_blueprint
+from imagegen.web.studio import studio_blueprint, tell_on_page
 
 
 def create_app(parts: Collaborators) -> Flask:
@@ -32,9 +34,10 @@ def create_app(parts: Collaborators) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     register_assets(app)
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
-    register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111})
     renders_alone = parts.settings.role == "render"
-    register_auth(app, as_forwarded if renders_alone else by_address)
+    pages = {} if renders_alone else dict.fromkeys(("/", "/docs"), partial(tell_on_page, parts))
+    register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111, **pages})
+    register_auth(app, parts)
     app.register_blueprint(ops_blueprint(parts))
     app.register_blueprint(api_blueprint(parts))
     app.register_blueprint(openai_blueprint(parts))

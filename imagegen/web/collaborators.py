@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from imagegen.callers import Caller
+from imagegen.callers import Caller, Identities
 from imagegen.door import Door
 from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
@@ -75,5 +75,7 @@ class Collaborators(Protocol):
     def generations(self) -> GenerationDesk: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def identities(self) -> Identities | None: ...
     def warm(self) -> None:
         """Somebody will want a picture soon. Returns at once, or nearly so."""

@@ -24,6 +24,7 @@ STATUS: dict[type, int] = {
     errors.InvalidRequest: 422,
     errors.BannedTerm: 422,
     errors.Quarantined: 422,
+    errors.Unauthenticated: 401,
     errors.UnknownBrand: 404,
     errors.UnknownImage: 404,
     errors.UnknownGeneration: 404,
@@ -33,6 +34,7 @@ STATUS: dict[type, int] = {
     errors.UnsupportedMediaType: 415,
     errors.QueueFull: 429,
     errors.TooManyStreams: 429,
+    errors.RateLimited: 429,
     errors.ModelLoading: 503,
     errors.ModelFailed: 503,
     errors.Draining: 503,
@@ -74,7 +76,7 @@ def register_errors(app: Flask, dialects: Mapping[str, Tell]) -> None:
             for start in dialects
             if request.path == start or request.path.startswith(f"{start}/")
         )
-        response = next(spoken, _problem)(failure)
+        response = next(spoken, tell_problem)(failure)
         response.headers.extend(failure.headers)
         return response
 
@@ -86,7 +88,7 @@ def register_errors(app: Flask, dialects: Mapping[str, Tell]) -> None:
 def tell_failure(error: ImagegenError) -> Response:
     """The problem that tells an expected failure."""
     failure = failure_of(error)
-    response = _problem(failure)
+    response = tell_problem(failure)
     response.headers.extend(failure.headers)
     return response
 
@@ -133,7 +135,7 @@ def _http_failure(error: HTTPException) -> Failure:
     return Failure(error.code or 500, code, error.description or error.name, headers=headers)
 
 
-def _problem(failure: Failure) -> Response:
+def tell_problem(failure: Failure) -> Response:
     body: dict[str, Any] = {
         "type": f"urn:imagegen:problem:{failure.code}",
         "title": _title(failure.status),

@@ -65,6 +65,7 @@ def _log_answer(response: Response) -> None:
         "%s %s %d %.0f ms", request.method, printable(quote(request.path), _LONGEST_PATH),
         response.status_code, took_s * 1e3,
         extra={
+            "fields": {"caller": g.caller.owner} if "caller" in g and g.caller.owner else {},
             "http_request": {
                 "requestMethod": request.method,
                 "requestUrl": request.url,

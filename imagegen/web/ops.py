@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden, NotFound
 
 from imagegen.engine.desk import NEXT_INSTANCE_S
 from imagegen.engine.process import EngineStatus
 from imagegen.errors import ModelFailed
-from imagegen.web.caller import is_ours
+from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import retry_after
 
@@ -43,13 +43,14 @@ def ops_blueprint(parts: Collaborators) -> Blueprint:
     @ops.post("/warm")
     def warm() -> ResponseReturnValue:
         """Somebody is about to ask for a picture. Answers what /readyz would say."""
-        if not is_ours(request.headers):
-            raise Forbidden("this was sent by another site")
         parts.warm()
         return jsonify(_state(parts.engine.status(), draining=parts.service.door.closed)), 202
 
     @ops.get("/metrics")
     def exposition() -> ResponseReturnValue:
+        """For whoever may use every brand: the figures name brands and campaigns."""
+        if current_caller().brands is not None:
+            raise Forbidden("the metrics are for callers who may use every brand")
         return Response(parts.metrics.exposition(), content_type=parts.metrics.content_type)
 
     return ops

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from flask import Blueprint, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import Forbidden, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from imagegen.errors import BodyTooLarge, ImagegenError
 from imagegen.parsing import parse_strings
 from imagegen.presets import PresetCatalog
 from imagegen.web.auth import current_caller
-from imagegen.web.caller import is_ours, still_there
+from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, PictureService
-from imagegen.web.errors import tell_failure
+from imagegen.web.errors import Failure, tell_failure, tell_problem
 from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
+
+_ASKS_FOR_KEY = (
+    "This studio opens with a key. Whoever runs it can make you one; it begins with ig_.",
+    "Your browser asks for a user name and a password: the key is the password, the user name may "
+    "be anything.",
+)
+_ASKS_FOR_ACCOUNT = (
+    "This studio does not know who you are. Open it at the address that whoever runs it gave to "
+    "your team: there you sign in with your Google account.",
+)
+_NO_BRANDS = (
+    "You are known here, but there is no brand that you may use. Whoever runs it can change that.",
+)
 
 
 def studio_blueprint(parts: Collaborators) -> Blueprint:
@@ -56,6 +70,15 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
     return blueprint
 
 
+def tell_on_page(parts: Collaborators, failure: Failure) -> Response:
+    """Whoever has to say who he is first sees how; other failures are problems, as elsewhere."""
+    if failure.status != HTTPStatus.UNAUTHORIZED or parts.identities is None:
+        return tell_problem(failure)
+    sentences = _ASKS_FOR_KEY if parts.identities.takes_keys else _ASKS_FOR_ACCOUNT
+    page = render_template("notice.html", sentences=sentences)
+    return Response(page, failure.status, mimetype="text/html")
+
+
 @dataclass(frozen=True)
 class _Studio:
     """What the routes do, with the parts they do it with."""
@@ -77,6 +100,8 @@ class _Studio:
         error: ImagegenError | None = None,
         result: ResultView | None = None,
     ) -> str:
+        if len(self.brands) == 0:
+            return render_template("notice.html", sentences=_NO_BRANDS)
         return render_template(
             "studio.html",
             view=StudioView.of(self.brands, self.engine.status().model, said),
@@ -99,10 +124,8 @@ class _Studio:
 def _form() -> dict[str, str]:
     """What the form says; an empty field says nothing, but the prompt is then missed.
 
-    Raises Forbidden for another site's form, BodyTooLarge.
+    Raises BodyTooLarge.
     """
-    if not is_ours(request.headers):
-        raise Forbidden("this form was sent by another site")
     try:
         return {k: v for k, v in request.form.items() if v.strip() or k == "prompt"}
     except RequestEntityTooLarge:

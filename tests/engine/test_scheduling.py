@@ -81,6 +81,30 @@ def test_nobody_overtakes_whom_only_a_full_house_keeps_out(schedule, small, larg
     assert admit(schedule) == [little]
 
 
+def test_a_caller_s_share_of_the_queue_is_bounded_and_others_still_come_in(small):
+    schedule = Schedule(max_queue=16)
+    schedule.submit([small], "ann", 9.0, 8)
+    assert admit(schedule) == [1], "what is rendered does not wait"
+    schedule.submit([small] * 6, "ann", 9.0, 8)
+    with pytest.raises(QueueFull, match="6 of your pictures wait already and 3 more") as told:
+        schedule.submit([small] * 3, "ann", 9.0, 8)
+    assert told.value.retry_after_s > 0
+    schedule.submit([small] * 2, "ann", 9.0, 8)
+    schedule.submit([small] * 8, "bob", 9.0, 8)
+    with pytest.raises(QueueFull, match="the queue holds 16"):
+        schedule.submit([small], "cyd", 9.0, 8)
+
+
+def test_pictures_that_wait_again_after_a_death_are_in_the_share(small):
+    schedule = Schedule(max_queue=16)
+    schedule.submit([small], "ann", 9.0, 2)
+    [number] = admit(schedule)
+    schedule.lost([number])
+    schedule.submit([small], "ann", 9.0, 2)
+    with pytest.raises(QueueFull, match="2 of your pictures"):
+        schedule.submit([small], "ann", 9.0, 2)
+
+
 def test_callers_take_turns_in_what_is_free(small):
     schedule = Schedule(max_queue=10)
     ann = schedule.submit([small] * 3, "ann", 100.0)

@@ -248,7 +248,7 @@ def test_a_second_server_on_the_port_says_so_in_one_sentence(server: Server, ser
         ("IMAGEGEN_STORAGE", "ftp://x", "use file:FOLDER or gs://"),
         ("IMAGEGEN_MODEL", "/nowhere", "not a folder with a model_index.json"),
         ("IMAGEGEN_URLS", "signed", "a folder cannot sign links"),
-        ("IMAGEGEN_HOST", "203.0.113.1", "cannot listen on port"),
+        ("IMAGEGEN_HOST", "203.0.113.1", "IMAGEGEN_ALLOW_ANYONE=yes"),
     ],
 )
 def test_an_operator_s_mistake_stops_the_start(
@@ -260,3 +260,8 @@ def test_an_operator_s_mistake_stops_the_start(
     [line] = log.splitlines()
     assert "CRITICAL: cannot start: " in line
     assert words in line
+
+
+def test_an_address_that_is_not_this_machine_s_stops_the_start(serve: Serve) -> None:
+    code, log = serve(IMAGEGEN_HOST="203.0.113.1", IMAGEGEN_ALLOW_ANYONE="yes").end(0)
+    assert (code, "cannot listen on port" in log) == (2, True)
