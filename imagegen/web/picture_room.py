@@ -16,6 +16,7 @@ from imagegen.errors import QueueFull
 MAX_BODY_BYTES = 64 * 1024  # of what is no picture
 MAX_PICTURE_BYTES = 20 << 20  # of a body's pictures, as they are sent
 MOST_BYTES_HELD = 160 << 20  # by all requests together, while they arrive and while they wait
+_DECODERS = 2  # pictures made ready at a time: each may take hundreds of megabytes meanwhile
 _ASK_AGAIN_S = 5.0
 _EXTENSION = "imagegen.picture_room"
 
@@ -27,6 +28,7 @@ class PictureRoom:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()  # guards the next one
         self._taken_bytes = 0
+        self.decoding = threading.Semaphore(_DECODERS)  # for a dialect that looks at pixels
         self._returned: deque[int] = deque()
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from flask import Blueprint, Response, jsonify, request
 
 from imagegen.errors import Cancelled
@@ -37,14 +35,12 @@ from imagegen.web.collaborators import Collaborators
 from imagegen.web.negotiation import json_body, picture_body
 from imagegen.web.picture_room import picture_room
 
-_DECODERS = 2  # sent pictures made ready at a time: each may take hundreds of megabytes meanwhile
-
 
 def a1111_blueprint(parts: Collaborators) -> Blueprint:
     """Pictures, and what may be asked for, as AUTOMATIC1111's clients ask."""
     a1111 = Blueprint("a1111", __name__, url_prefix="/sdapi/v1")
 
-    decoding, works = threading.Semaphore(_DECODERS), Works()
+    works = Works()
 
     def requested(asked: Txt2ImgBody) -> GenerationRequest:
         brands = parts.catalog.seen_by(current_caller())
@@ -63,7 +59,7 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
         sent = [*(asked.init_images or []), asked.mask]
         room.hold(*sent)
         wanted = requested(asked)
-        with decoding:
+        with room.decoding:
             wanted = with_pictures(wanted, asked)
         made = (wanted.init_image, wanted.mask)
         room.hold(*(picture for picture in made if not any(picture is one for one in sent)))
@@ -71,9 +67,10 @@ def a1111_blueprint(parts: Collaborators) -> Blueprint:
 
     @a1111.post("/png-info")
     def png_info() -> Response:
-        with picture_room().reading(request):
+        room = picture_room()
+        with room.reading(request):
             asked = read_json(PngInfoBody, picture_body(request))
-        with decoding:
+        with room.decoding:
             texts = read_texts(asked.image.data)
         found = parse_infotext(texts.parameters)
         return jsonify(info=texts.parameters, items=texts.items, parameters=found)

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
+from imagegen.edits import DEFAULT_STRENGTH, SentPicture
 from imagegen.generation import GenerationRequest, OutputFormat, Scheduler
 
+FAITHFUL_STRENGTH = 0.4  # of input_fidelity "high"
+_TEXT = {"type": "string", "contentEncoding": "base64"}
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
 
 
 def _ours(name: str) -> Any:
     """A field of GenerationRequest: its bounds and its description, under the same name."""
     return GenerationRequest.model_fields[name]
+
+
+def _unwrapped(said: object) -> object:
+    return said["image_url"] if isinstance(said, dict) and set(said) == {"image_url"} else said
+
+
+# A picture as a text, or as an object that has it as image_url.
+Reference = Annotated[
+    SentPicture,
+    BeforeValidator(_unwrapped),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _TEXT,
+                {
+                    "type": "object",
+                    "required": ["image_url"],
+                    "properties": {"image_url": _TEXT},
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 
 
 class ImagesBody(BaseModel):
@@ -82,3 +116,38 @@ class GenerationsBody(ImagesBody):
     style: Literal["vivid", "natural"] | None = Field(
         default=None, description="Not used: the brand is the style."
     )
+
+
+class EditsBody(ImagesBody):
+    """What POST /v1/images/edits is told beside the pictures, in JSON and in a form alike."""
+
+    strength: float | None = Field(
+        default=None, gt=0, le=1, allow_inf_nan=False,
+        description="How far the picture is left behind, that share of the steps being done: "
+        f"{DEFAULT_STRENGTH}, and 1 with a mask. Ours.",
+    )  # fmt: skip
+    input_fidelity: Literal["low", "high"] | None = Field(
+        default=None,
+        description=f"`high` is a strength of {FAITHFUL_STRENGTH} where neither a strength nor a "
+        "mask is said.",
+    )
+
+
+class EditsJson(EditsBody):
+    """The body of POST /v1/images/edits in JSON."""
+
+    image: SentPicture | None = Field(
+        default=None, description="The picture to edit: PNG, JPEG or WebP in Base64 or a data URL."
+    )
+    images: list[Reference] | None = Field(
+        default=None, description="The same as a list of one, as newer clients send it."
+    )
+    mask: Reference | None = Field(
+        default=None,
+        description="A picture of the same size: where it is transparent the other is repainted.",
+    )
+
+    @property
+    def all_images(self) -> list[SentPicture]:
+        """However they were said."""
+        return [*([] if self.image is None else [self.image]), *(self.images or [])]

@@ -26,6 +26,7 @@ _FIELDS = {
     "height": "size",
     "format": "size",
     "output_quality": "output_compression",
+    "init_image": "image",
 }
 
 

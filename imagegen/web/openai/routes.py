@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
 from imagegen.errors import InvalidRequest
-from imagegen.generation import GeneratedImage, Generation
+from imagegen.generation import GeneratedImage, GenerationRequest
 from imagegen.parsing import read_json
+from imagegen.presets import BrandPreset
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.links import root_of, with_absolute_links
 from imagegen.web.negotiation import json_body
-from imagegen.web.openai.bodies import GenerationsBody, ImagesBody
+from imagegen.web.openai.bodies import EditsBody, GenerationsBody, ImagesBody
 from imagegen.web.openai.failures import in_their_words
+from imagegen.web.openai.pictures import mask_of, read_edit
 from imagegen.web.openai.translation import (
     drawable_sizes,
+    to_edit,
     to_model,
     to_models,
     to_request,
     to_response,
     wants_links,
 )
+from imagegen.web.picture_room import picture_room
+
+Asked = TypeVar("Asked", bound=ImagesBody)
 
 
 def openai_blueprint(parts: Collaborators) -> Blueprint:
@@ -36,9 +44,21 @@ def openai_blueprint(parts: Collaborators) -> Blueprint:
     def generations() -> ResponseReturnValue:
         root = root_of(request)
         asked = read_json(GenerationsBody, json_body(request))
-        files: dict[str, bytes] = {}
-        generation = _generate(parts, asked, files)
-        return _json(to_response(asked, with_absolute_links(generation, root), files))
+        return _answer(parts, asked, root, to_request)
+
+    @openai.post("/images/edits")
+    def edits() -> ResponseReturnValue:
+        root, room = root_of(request), picture_room()
+        with room.reading(request):
+            asked, sent = read_edit(request)
+        room.hold(sent.image, sent.mask)
+
+        def wanted(asked: EditsBody, preset: BrandPreset) -> GenerationRequest:
+            with room.decoding:
+                mask = None if sent.mask is None else mask_of(sent.mask)
+            return to_edit(asked, preset, sent.image, mask)
+
+        return _answer(parts, asked, root, wanted)
 
     @openai.get("/models")
     def models() -> ResponseReturnValue:
@@ -51,24 +71,28 @@ def openai_blueprint(parts: Collaborators) -> Blueprint:
     return openai
 
 
-def _generate(parts: Collaborators, asked: ImagesBody, files: dict[str, bytes]) -> Generation:
-    """Fills `files` (storage URI -> bytes) unless links are wanted: then nobody reads them."""
+def _answer(
+    parts: Collaborators,
+    asked: Asked,
+    root: str,
+    translate: Callable[[Asked, BrandPreset], GenerationRequest],
+) -> Response:
+    caller = current_caller()
+    preset = parts.catalog.seen_by(caller).get(asked.model)
+    files: dict[str, bytes] = {}  # storage URI -> the picture
 
     def keep(image: GeneratedImage, data: bytes) -> None:
         files[image.storage_uri] = data
 
-    preset = parts.catalog.seen_by(current_caller()).get(asked.model)
-    unread: dict[str, Any] = {} if wants_links(asked) else {"on_image": keep}
+    generate = partial(parts.service.generate, caller=caller, wanted=still_there(request))
+    if not wants_links(asked):  # what nobody reads is not fetched
+        generate = partial(generate, on_image=keep)
     try:
-        return parts.service.generate(
-            to_request(asked, preset),
-            caller=current_caller(),
-            wanted=still_there(request),
-            **unread,
-        )
+        generation = generate(translate(asked, preset))
     except InvalidRequest as error:
         drawable = drawable_sizes(preset, parts.engine.status().model)
         raise in_their_words(error, drawable) from None
+    return _json(to_response(asked, with_absolute_links(generation, root), files))
 
 
 def _json(answer: BaseModel) -> Response:

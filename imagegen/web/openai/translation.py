@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from imagegen.edits import SentPicture
 from imagegen.generation import GeneratedImage, Generation, GenerationRequest, ModelInfo
 from imagegen.parsing import parse_fields
 from imagegen.presets import BrandPreset, PresetCatalog
@@ -19,7 +20,7 @@ from imagegen.web.openai.answers import (
     OutputTokens,
     TokenUsage,
 )
-from imagegen.web.openai.bodies import ImagesBody, Quality
+from imagegen.web.openai.bodies import FAITHFUL_STRENGTH, EditsBody, ImagesBody, Quality
 
 MAX_STEPS = 100
 DrawnQuality = Literal["low", "medium", "high", "xhigh", "max"]
@@ -50,16 +51,15 @@ def to_request(asked: ImagesBody, preset: BrandPreset) -> GenerationRequest:
 
     Raises InvalidRequest, in our fields' names.
     """
-    said = {name: getattr(asked, name) for name in _SAME_NAMES}
-    said |= {
-        "brand": preset.id,
-        "num_images": asked.n,
-        "num_inference_steps": _steps(asked, preset),
-        "output_format": asked.output_format,
-        "output_quality": _quality(asked),
-        **_size(asked.size),
-    }
-    return parse_fields({name: value for name, value in said.items() if value is not None})
+    return parse_fields(_said(asked, preset))
+
+
+def to_edit(
+    asked: EditsBody, preset: BrandPreset, image: SentPicture, mask: SentPicture | None
+) -> GenerationRequest:
+    """The same for an edit. mask: in our way, white where the picture is repainted."""
+    said = {"init_image": image, "mask": mask, "strength": _strength(asked, mask)}
+    return parse_fields(_said(asked, preset) | {k: v for k, v in said.items() if v is not None})
 
 
 def to_response(
@@ -128,6 +128,19 @@ def drawable_sizes(preset: BrandPreset, model: ModelInfo | None) -> str:
     return f"Say auto, or WIDTHxHEIGHT in multiples of 8{sides}{known}"
 
 
+def _said(asked: ImagesBody, preset: BrandPreset) -> dict[str, Any]:
+    said = {name: getattr(asked, name) for name in _SAME_NAMES}
+    said |= {
+        "brand": preset.id,
+        "num_images": asked.n,
+        "num_inference_steps": _steps(asked, preset),
+        "output_format": asked.output_format,
+        "output_quality": _quality(asked),
+        **_size(asked.size),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _size(size: str | None) -> dict[str, Any]:
     if size is None or size == "auto":
         return {}
@@ -143,6 +156,14 @@ def _steps(asked: ImagesBody, preset: BrandPreset) -> int | None:
         return asked.num_inference_steps
     usual = preset.to_public(None).defaults.num_inference_steps
     return min(MAX_STEPS, max(1, round(usual * factor)))
+
+
+def _strength(asked: EditsBody, mask: SentPicture | None) -> float | None:
+    if asked.strength is not None:
+        return asked.strength
+    if mask is not None:
+        return 1.0  # what is transparent is painted anew
+    return FAITHFUL_STRENGTH if asked.input_fidelity == "high" else None
 
 
 def _quality(asked: ImagesBody) -> int | None:

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+
 from imagegen import errors
 from imagegen.web.openai.answers import ImagesAnswer, ModelItem, ModelList
-from imagegen.web.openai.bodies import GenerationsBody
+from imagegen.web.openai.bodies import EditsBody, EditsJson, GenerationsBody
 from imagegen.web.openapi.native import GENERATING
-from imagegen.web.openapi.operation import A_BRAND, JSON, Operation, Operations, Parameter, answer
+from imagegen.web.openapi.operation import (
+    A_BRAND,
+    FILE,
+    JSON,
+    Operation,
+    Operations,
+    Parameter,
+    answer,
+)
+
+_File = Annotated[Any, WithJsonSchema(dict(FILE))]
+_GREY_PICTURE = (  # 64 x 64 pixels
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVR42u3MMREAAAgEoNf8hjaEmwcBqMlNRyAQCAQCgUAgEAgEAsHzYAEDdwEM/fyoogAAAABJRU5ErkJggg=="
+)
+
+
+class EditsForm(EditsBody):
+    """The form of POST /v1/images/edits."""
+
+    image: _File = Field(description="The picture to edit: one PNG, JPEG or WebP file.")
+    mask: _File | None = Field(
+        default=None,
+        description="A picture of the same size: where it is transparent the other is repainted.",
+    )
+
 
 OPENAI_OPERATIONS: Operations = {
     ("POST", "/v1/images/generations"): Operation(
@@ -14,6 +43,21 @@ OPENAI_OPERATIONS: Operations = {
         summary="Make pictures",
         body={JSON: GenerationsBody},
         example={"model": A_BRAND, "prompt": "a red mug", "size": "auto", "quality": "low"},
+        answers=answer("The pictures, or links to them", ImagesAnswer),
+        failures=GENERATING,
+    ),
+    ("POST", "/v1/images/edits"): Operation(
+        tag="OpenAI",
+        summary="Make pictures of a picture",
+        description="The picture and a mask come as files of a form, or in JSON as Base64 or data "
+        "URLs; nothing is ever fetched.",
+        body={JSON: EditsJson, "multipart/form-data": EditsForm},
+        example={
+            "model": A_BRAND,
+            "prompt": "a red mug",
+            "image": _GREY_PICTURE,
+            "strength": 0.8,
+        },
         answers=answer("The pictures, or links to them", ImagesAnswer),
         failures=GENERATING,
     ),
