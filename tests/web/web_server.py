@@ -59,11 +59,11 @@ class Server:
         finally:
             connection.close()
 
-    def open_request(self, body: Any) -> socket.socket:
-        """POST /generate on a socket whose answer nobody has read yet."""
+    def open_request(self, body: Any, path: str = "/generate") -> socket.socket:
+        """A POST on a socket whose answer nobody has read yet."""
         data = json.dumps(body).encode()
         head = (
-            "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\n\r\n"
         )
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)

@@ -57,6 +57,31 @@ class ImagesAnswer(_Answer):
     warnings: list[str]
 
 
+class _StreamedImage(_Answer):
+    b64_json: str
+    background: Literal["opaque"] = "opaque"
+    created_at: int = Field(description="Seconds since 1970.")
+    output_format: Literal["png", "jpeg", "webp"]
+    quality: Literal["low", "medium", "high", "xhigh", "max"]
+    size: str
+
+
+class PartialImageEvent(_StreamedImage):
+    """A look at a picture on its way: as large as it will be, and blurred."""
+
+    type: Literal["image_generation.partial_image", "image_edit.partial_image"]
+    partial_image_index: int
+
+
+class CompletedEvent(_StreamedImage):
+    """A picture is ready."""
+
+    type: Literal["image_generation.completed", "image_edit.completed"]
+    usage: TokenUsage
+    id: str
+    seed: int
+
+
 class ModelItem(_Answer):
     """A brand, as a model."""
 

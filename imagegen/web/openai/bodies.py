@@ -9,8 +9,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 from imagegen.edits import DEFAULT_STRENGTH, SentPicture
@@ -81,6 +82,13 @@ class ImagesBody(BaseModel):
     output_compression: int | None = Field(
         default=None, ge=0, le=100, description="The quality of jpeg and webp, 0 to 100; 90."
     )
+    stream: bool | None = Field(
+        default=None, description="Answer with server-sent events; goes with b64_json."
+    )
+    partial_images: int | None = Field(
+        default=None, ge=0, le=3,
+        description="Looks at the picture on its way, at most; goes with `stream` and `n` 1.",
+    )  # fmt: skip
     background: Literal["auto", "opaque"] | None = Field(
         default=None, description="Pictures are opaque; `transparent` is refused."
     )
@@ -102,12 +110,29 @@ class ImagesBody(BaseModel):
     seed: int | None = _ours("seed")
     campaign: str | None = _ours("campaign")
 
-    @model_validator(mode="after")
-    def _png_is_never_compressed_with_loss(self) -> ImagesBody:
-        lossless = self.output_format in (None, OutputFormat.PNG)
-        if lossless and self.output_compression not in (None, 100):
-            raise ValueError("output_compression below 100 goes with output_format jpeg or webp")
-        return self
+    @field_validator("partial_images")
+    @classmethod
+    def _looks_are_streamed(cls, said: int | None, info: ValidationInfo) -> int | None:
+        if said and not info.data.get("stream"):
+            raise ValueError("goes with stream true")
+        if said and (info.data.get("n") or 1) > 1:
+            raise ValueError("goes with n 1: nothing tells whose look it is")
+        return said
+
+    @field_validator("stream")
+    @classmethod
+    def _links_are_not_streamed(cls, said: bool | None, info: ValidationInfo) -> bool | None:
+        if said and info.data.get("response_format") == "url":
+            raise ValueError("goes with response_format b64_json")
+        return said
+
+    @field_validator("output_compression")
+    @classmethod
+    def _png_keeps_everything(cls, said: int | None, info: ValidationInfo) -> int | None:
+        lossless = info.data.get("output_format") in (None, OutputFormat.PNG)
+        if lossless and said not in (None, 100):
+            raise ValueError("goes with output_format jpeg or webp; png keeps everything")
+        return said
 
 
 class GenerationsBody(ImagesBody):

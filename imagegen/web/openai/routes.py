@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from flask import Blueprint, Response, request
@@ -11,17 +10,18 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
 from imagegen.errors import InvalidRequest
-from imagegen.generation import GeneratedImage, GenerationRequest
+from imagegen.generation import GenerationRequest
 from imagegen.parsing import read_json
 from imagegen.presets import BrandPreset
 from imagegen.web.auth import current_caller
-from imagegen.web.caller import still_there
+from imagegen.web.caller import is_retry, still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.links import root_of, with_absolute_links
 from imagegen.web.negotiation import json_body
 from imagegen.web.openai.bodies import EditsBody, GenerationsBody, ImagesBody
 from imagegen.web.openai.failures import in_their_words
 from imagegen.web.openai.pictures import mask_of, read_edit
+from imagegen.web.openai.stream import Kind, Storyteller, follow
 from imagegen.web.openai.translation import (
     drawable_sizes,
     to_edit,
@@ -44,7 +44,7 @@ def openai_blueprint(parts: Collaborators) -> Blueprint:
     def generations() -> ResponseReturnValue:
         root = root_of(request)
         asked = read_json(GenerationsBody, json_body(request))
-        return _answer(parts, asked, root, to_request)
+        return _answer(parts, "image_generation", asked, root, to_request)
 
     @openai.post("/images/edits")
     def edits() -> ResponseReturnValue:
@@ -58,7 +58,7 @@ def openai_blueprint(parts: Collaborators) -> Blueprint:
                 mask = None if sent.mask is None else mask_of(sent.mask)
             return to_edit(asked, preset, sent.image, mask)
 
-        return _answer(parts, asked, root, wanted)
+        return _answer(parts, "image_edit", asked, root, wanted)
 
     @openai.get("/models")
     def models() -> ResponseReturnValue:
@@ -73,26 +73,35 @@ def openai_blueprint(parts: Collaborators) -> Blueprint:
 
 def _answer(
     parts: Collaborators,
+    kind: Kind,
     asked: Asked,
     root: str,
     translate: Callable[[Asked, BrandPreset], GenerationRequest],
 ) -> Response:
-    caller = current_caller()
+    caller, wanted = current_caller(), still_there(request)
     preset = parts.catalog.seen_by(caller).get(asked.model)
-    files: dict[str, bytes] = {}  # storage URI -> the picture
-
-    def keep(image: GeneratedImage, data: bytes) -> None:
-        files[image.storage_uri] = data
-
-    generate = partial(parts.service.generate, caller=caller, wanted=still_there(request))
-    if not wants_links(asked):  # what nobody reads is not fetched
-        generate = partial(generate, on_image=keep)
     try:
-        generation = generate(translate(asked, preset))
+        running = parts.generations.start(
+            translate(asked, preset),
+            caller,
+            previews=bool(asked.partial_images),
+            is_retry=is_retry(request),
+        )
+        if asked.stream:
+            return _stream(follow(running, wanted, Storyteller(kind, asked)))
+        generation = running.result(wanted)
     except InvalidRequest as error:
         drawable = drawable_sizes(preset, parts.engine.status().model)
         raise in_their_words(error, drawable) from None
+    files = None if wants_links(asked) else running.files()  # what nobody reads is not fetched
     return _json(to_response(asked, with_absolute_links(generation, root), files))
+
+
+def _stream(body: Iterator[bytes]) -> Response:
+    response = Response(body, mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep events until there are many
+    return response
 
 
 def _json(answer: BaseModel) -> Response:

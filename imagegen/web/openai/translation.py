@@ -63,17 +63,18 @@ def to_edit(
 
 
 def to_response(
-    asked: ImagesBody, generation: Generation, files: Mapping[str, bytes]
+    asked: ImagesBody, generation: Generation, files: Sequence[bytes] | None
 ) -> ImagesAnswer:
     """The answer about a finished generation.
 
-    files: storage URI -> the picture's bytes; not needed where links were asked for.
+    files: its pictures, in order; None where links were asked for.
     """
     images = generation.images
+    sent = [None] * len(images) if files is None else files
     return ImagesAnswer(
         created=int(generation.created_at.timestamp()),
         id=generation.id,
-        data=[_item(asked, image, files) for image in images],
+        data=[_item(image, data) for image, data in zip(images, sent, strict=True)],
         output_format=asked.output_format or "png",
         quality=drawn_quality(asked),
         size=size_of(images),
@@ -171,7 +172,7 @@ def _quality(asked: ImagesBody) -> int | None:
     return None if asked.output_compression is None else max(1, asked.output_compression)
 
 
-def _item(asked: ImagesBody, image: GeneratedImage, files: Mapping[str, bytes]) -> ImageItem:
-    if wants_links(asked):
+def _item(image: GeneratedImage, data: bytes | None) -> ImageItem:
+    if data is None:
         return ImageItem(url=image.url, seed=image.seed)
-    return ImageItem(b64_json=base64.b64encode(files[image.storage_uri]).decode(), seed=image.seed)
+    return ImageItem(b64_json=base64.b64encode(data).decode(), seed=image.seed)

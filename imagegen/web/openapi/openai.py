@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
@@ -14,9 +15,12 @@ from imagegen.web.openapi.operation import (
     A_BRAND,
     FILE,
     JSON,
+    TEXT,
+    Answer,
     Operation,
     Operations,
     Parameter,
+    Schema,
     answer,
 )
 
@@ -37,13 +41,16 @@ class EditsForm(EditsBody):
     )
 
 
+# With `stream` an event's data is a PartialImageEvent, a CompletedEvent or an error.
+_PICTURES: Mapping[str, Schema] = {JSON: ImagesAnswer, "text/event-stream": TEXT}
+
 OPENAI_OPERATIONS: Operations = {
     ("POST", "/v1/images/generations"): Operation(
         tag="OpenAI",
         summary="Make pictures",
         body={JSON: GenerationsBody},
         example={"model": A_BRAND, "prompt": "a red mug", "size": "auto", "quality": "low"},
-        answers=answer("The pictures, or links to them", ImagesAnswer),
+        answers={200: Answer("The pictures, or links to them", _PICTURES)},
         failures=GENERATING,
     ),
     ("POST", "/v1/images/edits"): Operation(
@@ -58,7 +65,7 @@ OPENAI_OPERATIONS: Operations = {
             "image": _GREY_PICTURE,
             "strength": 0.8,
         },
-        answers=answer("The pictures, or links to them", ImagesAnswer),
+        answers={200: Answer("The pictures, or links to them", _PICTURES)},
         failures=GENERATING,
     ),
     ("GET", "/v1/models"): Operation(
