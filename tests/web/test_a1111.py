@@ -11,14 +11,20 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from web_server import Server
+from webuiapi import WebUIApi
 
 from imagegen.bootstrap import Application
+from imagegen.callers.key_file import change_keys
 from imagegen.errors import Busy, FieldError, InvalidRequest
 from imagegen.generation import Scheduler
 from imagegen.web.a1111.failures import error_answer
@@ -404,6 +410,39 @@ def test_what_failed_is_no_longer_worked_on(client: FlaskClient) -> None:
     refusal(client, 500, prompt="a mug !nan")
     refusal(client, 422, prompt="a casino")
     assert progress(client) == IDLE
+
+
+def test_webuiapi_with_a_key_for_one_brand_need_not_name_it(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    def edit(keys: Any, caller: str) -> Any:
+        changed, _, key = keys.with_new(caller, frozenset({"pop"}), datetime.now(UTC))
+        return changed, key
+
+    path = tmp_path / "keys.json"
+    shop, other = (change_keys(path, partial(edit, caller=name)) for name in ("shop", "other"))
+    server = serve(IMAGEGEN_AUTH="keys", IMAGEGEN_KEYS=str(path))
+    server.wait_until("/readyz")
+    mine, theirs = (
+        WebUIApi(port=server.port, username="anybody", password=key) for key in (shop, other)
+    )
+    assert mine.util_get_current_model() == "pop"
+    assert mine.txt2img(prompt="a mug", width=64, height=64).info["styles"] == ["pop"]
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(mine.txt2img, prompt="a mug !slow", steps=100)
+        while not mine.get_progress()["state"]["job_count"]:
+            time.sleep(0.02)
+        assert theirs.get_progress() == IDLE
+        assert theirs.interrupt() == {}
+        assert mine.get_progress()["state"]["job_count"] == 1
+        assert mine.interrupt() == {}
+        with pytest.raises(RuntimeError, match="interrupted"):
+            waiting.result()
+    nobody = WebUIApi(port=server.port)
+    with pytest.raises(RuntimeError, match="unauthenticated"):
+        nobody.txt2img(prompt="a mug", styles=["pop"])
+    for api in (mine, theirs, nobody):
+        api.session.close()
 
 
 @pytest.mark.parametrize("query", ["?skip_current_image=perhaps", "?skip_current_image="])
