@@ -42,8 +42,10 @@ _EXAMPLES = {
   imagegen batch campaign.csv --dry-run       what would be rendered, and what is wrong
   imagegen batch campaign.csv -o pictures     a second time it skips what is finished
   imagegen batch ideas.jsonl --var product=mug,lamp --url http://127.0.0.1:8080
+  imagegen batch matrix.yaml --retry-failed   tries again what failed before
 
-A script is a CSV or JSONL file whose columns are the fields of a request; see docs/batch.md.""",
+A script is a CSV or JSONL file whose columns are the fields of a request, or a YAML file with lists of
+values, whose product is the rows; see docs/batch.md.""",
     "presets": """\
   imagegen presets list
   imagegen presets check
@@ -156,7 +158,7 @@ def _add_generate(parser: ArgumentParser) -> None:
 
 def _add_batch(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", help="the prompt script: CSV or JSONL, here or at gs://…"
+        "file", metavar="FILE", help="the prompt script: CSV, JSONL or YAML, here or at gs://…"
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR",

@@ -143,7 +143,12 @@ def test_the_brand_in_the_readme_is_one(repository: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("document", "kind", "num_images"),
-    [("README.md", "csv", 3), ("docs/batch.md", "csv", 10), ("docs/batch.md", "json", 4)],
+    [
+        ("README.md", "csv", 3),
+        ("docs/batch.md", "csv", 10),
+        ("docs/batch.md", "json", 4),
+        ("docs/batch.md", "yaml", 16),
+    ],
 )
 def test_a_script_in_the_documents_makes_so_many_pictures(
     repository: Path, tmp_path: Path, document: str, kind: str, num_images: int

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from imagegen.errors import InvalidScript
 from imagegen.generation import GenerationRequest
 
-_FIELDS = tuple(GenerationRequest.model_fields)
+FIELDS = tuple(GenerationRequest.model_fields)
 _VARIABLE_COLUMN = "var."
 
 
@@ -37,11 +37,24 @@ class Cells:
 
 
 def read_rows(file: str | Path) -> Iterator[Cells | BadRow]:
-    """Every row of a script, in order. Raises InvalidScript for what concerns the whole file."""
-    text = _read_text(str(file))
-    suffix = PurePosixPath(file).suffix.lower()
-    is_jsonl = suffix in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
+    """Every row of a CSV or JSONL script, in order.
+
+    Raises InvalidScript for what concerns the whole file.
+    """
+    text = _decoded(read_file(file), str(file))
+    is_jsonl = suffix_of(file) in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
     return _read_jsonl(text) if is_jsonl else _read_csv(text)
+
+
+def read_file(file: str | Path) -> bytes:
+    """A script's content, here or at `gs://…`. Raises InvalidScript."""
+    name = str(file)
+    return _read_object(name) if name.startswith("gs://") else _read_local(name)
+
+
+def suffix_of(file: str | Path) -> str:
+    """`.csv`, in small letters."""
+    return PurePosixPath(file).suffix.lower()
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -50,8 +63,7 @@ def near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
-def _read_text(file: str) -> str:
-    data = _read_object(file) if file.startswith("gs://") else _read_file(file)
+def _decoded(data: bytes, file: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,7 +71,7 @@ def _read_text(file: str) -> str:
         raise InvalidScript(f"{file}:{line}: not UTF-8; save the file as “CSV UTF-8”") from None
 
 
-def _read_file(file: str) -> bytes:
+def _read_local(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
@@ -88,7 +100,7 @@ def _read_jsonl(text: str) -> Iterator[Cells | BadRow]:
         for row in rows
         if isinstance(row, Cells)
         for name in row.fields
-        if name not in (*_FIELDS, "variables")
+        if name not in (*FIELDS, "variables")
     )
     return map(_with_variables, rows)
 
@@ -151,7 +163,7 @@ def _delimiter(text: str) -> str:
 
     def known(delimiter: str) -> int:
         cells = next(csv.reader([first], delimiter=delimiter), [])
-        return sum(cell.strip() in _FIELDS or _names_a_variable(cell.strip()) for cell in cells)
+        return sum(cell.strip() in FIELDS or _names_a_variable(cell.strip()) for cell in cells)
 
     return max(",;\t", key=known)
 
@@ -179,7 +191,7 @@ def _csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | Bad
 
 def _check_header(line: int, header: Sequence[str]) -> None:
     _refuse_unknown(
-        (line, name) for name in header if name not in _FIELDS and not _names_a_variable(name)
+        (line, name) for name in header if name not in FIELDS and not _names_a_variable(name)
     )
     if twice := sorted(name for name, times in Counter(header).items() if times > 1):
         raise InvalidScript(f"line {line}: the column {twice[0]!r} stands there twice")
@@ -197,10 +209,10 @@ def _refuse_unknown(places: Iterable[tuple[int, str]]) -> None:
     if first:
         raise InvalidScript(
             "; ".join(
-                f"line {line}: unknown column {name[:80]!r}{near(name[:80], _FIELDS)}"
+                f"line {line}: unknown column {name[:80]!r}{near(name[:80], FIELDS)}"
                 for name, line in first.items()
             )
-            + f". The columns are {', '.join(_FIELDS)}."
+            + f". The columns are {', '.join(FIELDS)}."
         )
 
 
@@ -214,11 +226,11 @@ def _named(line: int, header: Sequence[str], cells: Sequence[str]) -> Cells | Ba
     said = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
     return Cells(
         line,
-        {name: cell for name, cell in said.items() if name in _FIELDS},
+        {name: cell for name, cell in said.items() if name in FIELDS},
         {
             name.removeprefix(_VARIABLE_COLUMN): split_values(cell, "|")
             for name, cell in said.items()
-            if name not in _FIELDS
+            if name not in FIELDS
         },
     )
 

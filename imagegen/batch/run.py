@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from imagegen.batch.crew import Crew
 from imagegen.batch.image_source import ImageSource, RequestCheck
 from imagegen.batch.manifest import ManifestRow, write_manifest
 from imagegen.batch.output import BatchOutput, OpenFile, RowResult
 from imagegen.batch.row_queue import RowQueue
 from imagegen.batch.rows import BadRow
 from imagegen.batch.script import PromptScript, ScriptRow
+from imagegen.client.crew import Crew
 from imagegen.client.pace import Pace
 from imagegen.errors import Busy, ImagegenError
 from imagegen.generation import GenerationRequest
@@ -102,6 +102,7 @@ class Batch:
                     self._learn(row, result, queue, pace)
         finally:
             self._stop.set()
+            crew.dismiss()
 
     def finish(self) -> Outcome:
         """Writes the manifest of all rows, whatever became of them; also after an interruption."""

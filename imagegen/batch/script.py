@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imagegen.batch.rows import BadRow, Cells, near, read_rows
+from imagegen.batch.matrix import read_matrix
+from imagegen.batch.rows import BadRow, Cells, near, read_file, read_rows, suffix_of
+from imagegen.batch.words import Variables, expand, names_in
 from imagegen.errors import CallerError, InvalidScript
 from imagegen.generation import GenerationRequest
 from imagegen.parsing import parse_json, parse_strings
-
-MAX_REQUESTS_PER_ROW = 10_000
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-
-Variables = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +62,12 @@ def read_script(file: str | Path, variables: Variables | None = None) -> PromptS
     bad_rows: list[BadRow] = []
     used: set[str] = set()
     occurrences: Counter[bytes] = Counter()
-    for cells in read_rows(file):
+    is_matrix = suffix_of(file) in (".yaml", ".yml")
+    for cells in read_matrix(read_file(file), str(file)) if is_matrix else read_rows(file):
         if isinstance(cells, BadRow):
             bad_rows.append(cells)
             continue
-        used.update(_names_in(str(cells.fields.get("prompt", ""))))
+        used.update(names_in(str(cells.fields.get("prompt", ""))))
         for request in _requests(cells, given):
             if isinstance(request, BadRow):
                 bad_rows.append(request)
@@ -85,7 +80,7 @@ def read_script(file: str | Path, variables: Variables | None = None) -> PromptS
 
 def _requests(cells: Cells, given: Variables) -> Iterator[GenerationRequest | BadRow]:
     try:
-        prompts = _expand(cells.fields.get("prompt"), {**given, **cells.variables})
+        prompts = _prompts(cells, given)
     except ValueError as error:
         yield BadRow(cells.line, f"prompt: {error}")
         return
@@ -97,42 +92,11 @@ def _requests(cells: Cells, given: Variables) -> Iterator[GenerationRequest | Ba
             yield BadRow(cells.line, error.detail)
 
 
-def _names_in(prompt: str) -> list[str]:
-    """The variables of a prompt, in order of first use."""
-    pieces = _PIECE.finditer(prompt)
-    return list(dict.fromkeys(piece[1].strip() for piece in pieces if piece[1] is not None))
-
-
-def _expand(prompt: object, variables: Variables) -> Iterable[str | None]:
-    """The prompt once for every combination of its variables' values. Raises ValueError."""
+def _prompts(cells: Cells, given: Variables) -> Iterable[str | None]:
+    prompt = cells.fields.get("prompt")
     if not isinstance(prompt, str):
         return [None]  # missing or not text: the request's own check says so
-    names = _names_in(prompt)
-    for name in names:
-        if not variables.get(name):
-            raise ValueError(
-                f"no values for {{{name}}}{near(name, variables)}; a literal brace is written {{{{"
-            )
-    combinations = math.prod(len(variables[name]) for name in names)
-    if combinations > MAX_REQUESTS_PER_ROW:
-        raise ValueError(
-            f"expands to {combinations:,} requests; a row may make {MAX_REQUESTS_PER_ROW:,}"
-        )
-    return [
-        _fill(prompt, dict(zip(names, values, strict=True)))
-        for values in itertools.product(*(variables[name] for name in names))
-    ]
-
-
-def _fill(prompt: str, values: Mapping[str, str]) -> str:
-    def replacement(piece: re.Match[str]) -> str:
-        if piece[1] is not None:
-            return values[piece[1].strip()]
-        if piece[0] in "{}":
-            raise ValueError(f"a lone {piece[0]}; a literal one is written {piece[0] * 2}")
-        return piece[0][0]
-
-    return _PIECE.sub(replacement, prompt)
+    return expand(prompt, {**given, **cells.variables})
 
 
 def _settle(line: int, request: GenerationRequest, occurrences: Counter[bytes]) -> ScriptRow:

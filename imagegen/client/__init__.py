@@ -3,7 +3,7 @@
 Needs httpx2 and pydantic, neither torch nor Flask. Failures are the classes of `imagegen.errors`.
 """
 
-from imagegen.client.answers import AsyncPicture, AsyncPictures, Picture, Pictures
+from imagegen.client.answers import AsyncPicture, AsyncPictures, Ended, Picture, Pictures
 from imagegen.client.asynchronous import AsyncClient
 from imagegen.client.blocking import Client
 
@@ -12,6 +12,7 @@ __all__ = [
     "AsyncPicture",
     "AsyncPictures",
     "Client",
+    "Ended",
     "Picture",
     "Pictures",
 ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any, Unpack
 
 import httpx2
 
 from imagegen.client.address import Address, IdToken
-from imagegen.client.answers import FETCH, AsyncPictures, Brand
+from imagegen.client.answers import AsyncPictures, Brand, Ended, Page
 from imagegen.client.connection import FAULTS, LIMITS, answer_of, timeouts, unreachable
+from imagegen.client.pace import Pace
 from imagegen.client.request import RequestFields, body_of
 from imagegen.client.service import PATIENCE_S, SILENCE_S, Service
 from imagegen.client.talk import Answer, Ask, Conversation, Pause, T, Talk
@@ -18,7 +21,7 @@ from imagegen.generation import GeneratedImage
 
 
 class AsyncClient:
-    """As Client, with `async with` and `await`; for one event loop."""
+    """As Client, with `async with`, `await` and `async for`; for one event loop."""
 
     def __init__(
         self,
@@ -33,7 +36,8 @@ class AsyncClient:
         self._http = httpx2.AsyncClient(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),
-            lambda body: AsyncPictures.model_validate_json(body, context={FETCH: self._picture}),
+            (AsyncPictures, Page[AsyncPictures]),
+            self._picture,
             silence_s=timeout_s,
             patience_s=patience_s,
         )
@@ -41,13 +45,63 @@ class AsyncClient:
     async def generate(
         self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
     ) -> AsyncPictures:
-        """Asks for pictures and waits for them.
-
-        As Client.generate; the file comes with `await generation.images[0].save()`.
-        """
+        """As Client.generate; a file comes with `await generation.images[0].save()`."""
         return await self._run(self._service.generate(body_of(fields), idempotency_key))
 
-    async def brands(self) -> list[Brand]:
+    async def submit(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
+    ) -> AsyncPictures:
+        """Asks for pictures and returns at once, with the `.id` by which to wait for them."""
+        return await self._run(self._service.submit(body_of(fields), idempotency_key))
+
+    async def wait(self, id: str) -> AsyncPictures:
+        """Waits until it has ended. Raises what it ended with, if that is not pictures."""
+        return await self._run(self._service.wait(id))
+
+    async def get(self, id: str) -> AsyncPictures:
+        """A generation as it is now, whatever its `.status`."""
+        return await self._run(self._service.generation(id))
+
+    async def cancel(self, id: str) -> AsyncPictures:
+        """Ends a generation; raises NotCancellable where it has ended before."""
+        return await self._run(self._service.cancel(id))
+
+    async def list(
+        self,
+        *,
+        brand: str | None = None,
+        campaign: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[AsyncPictures]:
+        """Your own, newest first: at most `limit`, from an earlier page's `cursor` on."""
+        query = {"brand": brand, "campaign": campaign, "limit": limit, "cursor": cursor}
+        return await self._run(self._service.page(**query))
+
+    async def batch(
+        self, requests: Iterable[Mapping[str, Any]], *, concurrency: int | None = None
+    ) -> AsyncIterator[Ended[AsyncPictures]]:
+        """As Client.batch: many requests, several at a time; each is told as it ends."""
+        pace, numbered = Pace(concurrency), enumerate(requests)
+        under_way: dict[asyncio.Task[AsyncPictures], tuple[int, Mapping[str, Any]]] = {}
+        try:
+            while True:
+                for one in islice(numbered, max(0, pace.limit - len(under_way))):
+                    under_way[asyncio.create_task(self._one_of_many(pace, one[1]))] = one
+                if not under_way:
+                    return
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    index, fields = under_way.pop(task)
+                    outcome = _outcome_of(task)
+                    pace.learn(outcome)
+                    yield Ended[AsyncPictures].of(index, fields, outcome)
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def brands(self) -> tuple[Brand, ...]:
         """The brands that may be asked for."""
         return await self._run(self._service.brands())
 
@@ -70,11 +124,14 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def _one_of_many(self, pace: Pace, fields: Mapping[str, Any]) -> AsyncPictures:
+        return await self._run(self._service.generate(body_of(fields), None, pace.refused))
+
     async def _picture(self, image: GeneratedImage) -> bytes:
         return await self._run(self._service.picture(image))
 
     async def _run(self, talk: Talk[T]) -> T:
-        """Runs a talk to its end on this thread."""
+        """Runs a talk to its end."""
         conversation = Conversation(talk)
         while (step := conversation.step) is not None:
             if isinstance(step, Pause):
@@ -99,3 +156,12 @@ class AsyncClient:
                 timeout=timeouts(ask.timeout_s),
             )
         )
+
+
+def _outcome_of(task: asyncio.Task[AsyncPictures]) -> AsyncPictures | Exception:
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if not isinstance(error, Exception):
+        raise error
+    return error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, Unpack
 
 import httpx2
 
 from imagegen.client.address import Address, IdToken
-from imagegen.client.answers import FETCH, Brand, Pictures
+from imagegen.client.answers import Brand, Ended, Page, Pictures
 from imagegen.client.connection import FAULTS, LIMITS, answer_of, timeouts, unreachable
+from imagegen.client.crew import Crew
+from imagegen.client.pace import Pace
 from imagegen.client.request import RequestFields, body_of
 from imagegen.client.service import PATIENCE_S, SILENCE_S, Service
 from imagegen.client.talk import Answer, Ask, Conversation, Pause, T, Talk
@@ -42,7 +47,8 @@ class Client:
         self._http = httpx2.Client(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),
-            lambda body: Pictures.model_validate_json(body, context={FETCH: self._picture}),
+            (Pictures, Page[Pictures]),
+            self._picture,
             silence_s=timeout_s,
             patience_s=patience_s,
         )
@@ -57,7 +63,59 @@ class Client:
         """
         return self._run(self._service.generate(body_of(fields), idempotency_key))
 
-    def brands(self) -> list[Brand]:
+    def submit(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
+    ) -> Pictures:
+        """Asks for pictures and returns at once, with the `.id` by which to wait for them."""
+        return self._run(self._service.submit(body_of(fields), idempotency_key))
+
+    def wait(self, id: str) -> Pictures:
+        """Waits until it has ended. Raises what it ended with, if that is not pictures."""
+        return self._run(self._service.wait(id))
+
+    def get(self, id: str) -> Pictures:
+        """A generation as it is now, whatever its `.status`."""
+        return self._run(self._service.generation(id))
+
+    def cancel(self, id: str) -> Pictures:
+        """Ends a generation; raises NotCancellable where it has ended before."""
+        return self._run(self._service.cancel(id))
+
+    def list(
+        self,
+        *,
+        brand: str | None = None,
+        campaign: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Pictures]:
+        """Your own, newest first: at most `limit`, from an earlier page's `cursor` on."""
+        query = {"brand": brand, "campaign": campaign, "limit": limit, "cursor": cursor}
+        return self._run(self._service.page(**query))
+
+    def batch(
+        self, requests: Iterable[Mapping[str, Any]], *, concurrency: int | None = None
+    ) -> Iterator[Ended[Pictures]]:
+        """Many requests, several at a time; each is told as it ends, with pictures or an error.
+
+        requests: their fields; taken from an iterator as they are needed. concurrency: by default
+        as many as keep the engine busy, learned from the answers.
+        """
+        pace, numbered = Pace(concurrency), enumerate(requests)
+        crew = Crew(partial(self._one_of_many, pace))
+        try:
+            while True:
+                for one in islice(numbered, max(0, pace.limit - crew.under_way)):
+                    crew.give(one)
+                if not crew.under_way:
+                    return
+                for (index, fields), outcome in crew.take(None):
+                    pace.learn(outcome)
+                    yield Ended[Pictures].of(index, fields, outcome)
+        finally:
+            crew.dismiss()
+
+    def brands(self) -> tuple[Brand, ...]:
         """The brands that may be asked for."""
         return self._run(self._service.brands())
 
@@ -79,6 +137,9 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _one_of_many(self, pace: Pace, one: tuple[int, Mapping[str, Any]]) -> Pictures:
+        return self._run(self._service.generate(body_of(one[1]), None, pace.refused))
 
     def _picture(self, image: GeneratedImage) -> bytes:
         return self._run(self._service.picture(image))

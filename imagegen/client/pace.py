@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagegen.generation import Timings
+from imagegen.generation import Generation, Timings
 
 MOST = 64
 _FIRST = 4
@@ -29,6 +29,11 @@ class Pace:
     def limit(self) -> int:
         """Requests to have under way now, at least 1."""
         return int(self._limit)
+
+    def learn(self, outcome: Generation | Exception) -> None:
+        """From how a request ended; what it was told before has been learned already."""
+        if isinstance(outcome, Generation):
+            self.answered(outcome.timings)
 
     def answered(self, timings: Timings) -> None:
         """A request has ended with pictures."""

@@ -4,72 +4,107 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from imagegen.client.address import Address
-from imagegen.client.answers import Brand
+from imagegen.client.answers import FETCH, Brand, G, Page
 from imagegen.client.refusals import refusal_of
 from imagegen.client.retrying import Retries
-from imagegen.client.talk import Answer, Ask, Pause, Talk
+from imagegen.client.talk import QUICK_S, Answer, Ask, Pause, Talk
 from imagegen.errors import Busy, ServiceUnreachable
-from imagegen.generation import GeneratedImage, Generation
+from imagegen.generation import GeneratedImage
 from imagegen.problems import ASK_AGAIN_S
 
 PATIENCE_S = 60.0
 SILENCE_S = 660.0  # longer than a service takes unless a request says so
 _SLACK_S = 60.0  # beyond a request's own deadline: the service's own word comes first
-_QUICK_S = 60.0  # of silence, where nothing is rendered
 _PICTURE_S = 120.0
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.1, 2.0  # between two looks at a generation that is not ready
 
-G = TypeVar("G", bound=Generation)
+M = TypeVar("M", bound=BaseModel)
+
+
+def _ignore() -> None: ...
 
 
 class Service(Generic[G]):
     """One service. Has no connection: a client runs its talks."""
 
     def __init__(
-        self, address: Address, read: Callable[[bytes], G], *, silence_s: float, patience_s: float
+        self,
+        address: Address,
+        kinds: tuple[type[G], type[Page[G]]],
+        fetch: Callable[[GeneratedImage], Any],
+        *,
+        silence_s: float,
+        patience_s: float,
     ) -> None:
-        """read: a body as a generation; raises ValidationError.
+        """kinds: what a generation and a page of them become. fetch: how pictures get their files.
 
         silence_s: how long an answer may take to begin. patience_s: how long "not now" is
         answered by asking again.
         """
         self._address = address
-        self._read = read
+        self._generation: type[G] = kinds[0]
+        self._page: type[Page[G]] = kinds[1]
+        self._context = {FETCH: fetch}
         self._silence_s = silence_s
         self._patience_s = patience_s
 
-    def generate(self, body: Mapping[str, Any], key: str | None) -> Talk[G]:
+    def generate(
+        self, body: Mapping[str, Any], key: str | None, on_refusal: Callable[[], None] = _ignore
+    ) -> Talk[G]:
         """Pictures of `body`. The key makes asking again the same request, not a second one."""
         said_s = body.get("deadline_s")
-        ask = Ask(
-            "POST",
-            "/generate",
-            {
-                "Content-Type": "application/json",
-                "Idempotency-Key": secrets.token_hex(16) if key is None else key,
-            },
-            json.dumps(body).encode(),
-            said_s + _SLACK_S if isinstance(said_s, int | float) else self._silence_s,
-        )
-        return self._generation((yield from self._asked(ask)))
+        timeout_s = said_s + _SLACK_S if isinstance(said_s, int | float) else self._silence_s
+        answer = yield from self._asked(_generate(body, key, timeout_s), on_refusal)
+        return self._read(self._generation, answer)
 
-    def brands(self) -> Talk[list[Brand]]:
+    def submit(self, body: Mapping[str, Any], key: str | None) -> Talk[G]:
+        """The same without waiting for the pictures."""
+        ask = _generate(body, key, QUICK_S, {"Prefer": "respond-async"})
+        return self._read(self._generation, (yield from self._asked(ask)))
+
+    def generation(self, id_: str) -> Talk[G]:
+        """A generation as it is now."""
+        answer = yield from self._asked(Ask("GET", _path(id_)))
+        return self._read(self._generation, answer)
+
+    def wait(self, id_: str) -> Talk[G]:
+        """A generation that has ended with pictures; raises the error that it ended with."""
+        pause_s = _FIRST_LOOK_S
+        while True:
+            found = yield from self.generation(id_)
+            if found.has_ended:
+                return found.succeeded()
+            yield Pause(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
+            pause_s = min(pause_s * 1.5, _LONGEST_LOOK_S)
+
+    def cancel(self, id_: str) -> Talk[G]:
+        """A generation that is over, or will be within one step."""
+        answer = yield from self._asked(Ask("DELETE", _path(id_)))
+        return self._read(self._generation, answer)
+
+    def page(self, **query: object) -> Talk[Page[G]]:
+        """Generations, newest first; of `query` goes what is not None."""
+        said = {name: value for name, value in query.items() if value is not None}
+        answer = yield from self._asked(Ask("GET", f"/generations?{urlencode(said)}"))
+        return self._read(self._page, answer)
+
+    def brands(self) -> Talk[tuple[Brand, ...]]:
         """What this caller may ask for."""
-        answer = yield from self._get("/brands")
-        try:
-            return [Brand.model_validate(brand) for brand in json.loads(answer.body)["brands"]]
-        except (ValueError, KeyError, TypeError):
-            raise _is_none_of_ours(answer) from None
+        answer = yield from self._asked(Ask("GET", "/brands"))
+        return self._read(_Brands, answer).brands
 
     def capabilities(self) -> Talk[dict[str, Any]]:
         """Model, formats, schedulers and the JSON Schema of a request, as the service says them."""
-        answer = yield from self._get("/capabilities")
+        answer = yield from self._asked(Ask("GET", "/capabilities"))
         try:
             return dict(json.loads(answer.body))
         except (ValueError, TypeError):
@@ -82,18 +117,13 @@ class Service(Generic[G]):
             raise ServiceUnreachable(f"{answer.url} came damaged", ASK_AGAIN_S)
         return answer.body
 
-    def _generation(self, answer: Answer) -> G:
+    def _read(self, kind: type[M], answer: Answer) -> M:
         try:
-            return self._read(answer.body)
+            return kind.model_validate_json(answer.body, context=self._context)
         except ValidationError:
-            raise ServiceUnreachable(
-                "the answer is no generation; is a proxy in the way?", ASK_AGAIN_S
-            ) from None
+            raise _is_none_of_ours(answer) from None
 
-    def _get(self, path: str) -> Talk[Answer]:
-        return self._asked(Ask("GET", path, timeout_s=_QUICK_S))
-
-    def _asked(self, ask: Ask) -> Talk[Answer]:
+    def _asked(self, ask: Ask, on_refusal: Callable[[], None] = _ignore) -> Talk[Answer]:
         """A good answer. Asks again for as long as that may help; raises ImagegenError."""
         retries = Retries(self._patience_s)
         while True:
@@ -107,9 +137,34 @@ class Service(Generic[G]):
                 refusal = refusal_of(answer)
                 if not isinstance(refusal, Busy):
                     raise refusal
+                on_refusal()
                 wait_s = retries.wait_s(refusal, answered=True)
             yield Pause(wait_s)
 
 
+class _Brands(BaseModel):
+    brands: tuple[Brand, ...]
+
+
+def _generate(
+    body: Mapping[str, Any],
+    key: str | None,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+) -> Ask:
+    said = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": secrets.token_hex(16) if key is None else key,
+        **(headers or {}),
+    }
+    return Ask("POST", "/generate", said, json.dumps(body).encode(), timeout_s)
+
+
+def _path(id_: str) -> str:
+    return f"/generations/{quote(id_, safe='')}"
+
+
 def _is_none_of_ours(answer: Answer) -> ServiceUnreachable:
-    return ServiceUnreachable(f"what answers at {answer.url} is no imagegen service", ASK_AGAIN_S)
+    return ServiceUnreachable(
+        f"what answers at {answer.url} is no imagegen service; is a proxy in the way?", ASK_AGAIN_S
+    )

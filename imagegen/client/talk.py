@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from imagegen.errors import ServiceUnreachable
 
+QUICK_S = 60.0  # of silence, where nothing is rendered
 T = TypeVar("T")
 
 
@@ -24,7 +25,7 @@ class Ask:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a key
     body: bytes | None = field(default=None, repr=False)
-    timeout_s: float = 60.0  # of silence
+    timeout_s: float = QUICK_S  # of silence
 
 
 @dataclass(frozen=True)

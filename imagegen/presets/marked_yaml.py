@@ -34,10 +34,10 @@ class Marked:
         return self.lines[place]
 
 
-def read_yaml(data: bytes) -> Marked:
+def read_yaml(data: bytes, max_bytes: int = MAX_BYTES) -> Marked:
     """Reads one document of texts, numbers, lists and tables. Raises YamlFault."""
-    if len(data) > MAX_BYTES:
-        raise YamlFault(1, f"the file has {len(data)} bytes, at most {MAX_BYTES} are read")
+    if len(data) > max_bytes:
+        raise YamlFault(1, f"the file has {len(data)} bytes, at most {max_bytes} are read")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +33,8 @@ class InALoop:
 
     def __getattr__(self, name: str) -> Any:
         there = getattr(self._inside, name)
+        if name == "batch":
+            return lambda *arguments, **named: self._told(there(*arguments, **named))
         if not callable(there):
             return self._wrapped(there)
 
@@ -40,6 +42,16 @@ class InALoop:
             return await there(*arguments, **named)
 
         return lambda *arguments, **named: self._wrapped(self._loop.run(call(*arguments, **named)))
+
+    def _told(self, events: AsyncGenerator[Any, None]) -> Iterator[Any]:
+        try:
+            while True:
+                try:
+                    yield self._loop.run(anext(events))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._loop.run(events.aclose())
 
     def _wrapped(self, value: Any) -> Any:
         if isinstance(value, tuple):

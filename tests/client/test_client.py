@@ -203,6 +203,106 @@ def test_who_asks_is_told_to_the_service_and_to_no_other_host(server, connect):
     assert "ik_1" not in repr(client)
 
 
+def test_a_job_is_submitted_looked_at_waited_for_and_cancelled(server, connect):
+    queued = generation() | {"status": "queued", "images": [], "queue_position": 3}
+    server.replies["/generate"] = Reply(202, queued, {"Location": "/generations/gen_1"})
+    server.replies["/generations/gen_1"] = [
+        Reply(body=queued), Reply(body=queued | {"status": "running"}),
+        problem(503, "draining", "0"), Reply(body=generation()),
+    ]  # fmt: skip
+    client = connect(server.url)
+    submitted = client.submit(**MUG)
+    assert (submitted.id, submitted.status, submitted.queue_position) == ("gen_1", "queued", 3)
+    assert server.asked[0].headers["Prefer"] == "respond-async"
+    assert client.get("gen_1").status == "queued"
+    assert client.wait("gen_1").images[0].seed == 7
+    assert client.cancel("gen_1").status == "succeeded"
+    assert [asked.method for asked in server.asked].count("DELETE") == 1
+
+
+@pytest.mark.parametrize(
+    ("ended", "error", "words"),
+    [
+        ({"status": "cancelled"}, errors.Cancelled, "gen_1 was cancelled"),
+        ({"status": "failed", "error": {"code": "banned_term", "detail": "casino"}},
+         errors.BannedTerm, "casino"),
+        ({"status": "failed", "error": {"code": "never_heard_of", "detail": "odd"}},
+         errors.RenderFailed, "gen_1: odd"),
+        ({"status": "failed"}, errors.RenderFailed, "gen_1"),
+    ],
+)  # fmt: skip
+def test_what_a_job_failed_of_is_raised_where_it_is_waited_for(
+    server, connect, ended, error, words
+):
+    server.replies["/generations/gen_1"] = Reply(body=generation() | {"images": []} | ended)
+    client = connect(server.url)
+    assert client.get("gen_1").status == ended["status"]
+    with pytest.raises(error, match=words):
+        client.wait("gen_1")
+
+
+def test_an_id_stays_one_segment_of_the_path(server, connect):
+    with pytest.raises(errors.RenderFailed, match="HTTP 404"):
+        connect(server.url).get("../brands?x=1#y")
+    assert server.asked[0].path == "/generations/..%2Fbrands%3Fx%3D1%23y"
+
+
+def test_generations_are_listed_page_by_page(server, connect):
+    first = {"generations": [generation()], "cursor": "c.gen_1"}
+    server.replies["/generations?brand=plain&limit=1"] = Reply(body=first)
+    server.replies["/generations?campaign=a+%26+b&cursor=c.gen_1"] = Reply(body={"generations": []})
+    server.replies["/images/x.png"] = Reply(body=b"picture")
+    client = connect(server.url)
+    page = client.list(brand="plain", limit=1)
+    assert page.cursor == "c.gen_1"
+    assert page.generations[0].images[0].bytes() == b"picture"
+    last = client.list(campaign="a & b", cursor="c.gen_1")
+    assert (last.generations, last.cursor) == ((), None)
+
+
+def many(client, requests, **options):
+    """What `batch` tells, in the order of the requests, whichever client it is."""
+    told = client.batch(requests, **options)
+    ended = list(told)
+    return sorted(ended, key=lambda one: one.index)
+
+
+def test_many_requests_come_back_each_with_pictures_or_its_error(server, connect):
+    server.replies["/generate"] = [
+        problem(429, "queue_full", "0"), problem(422, "banned_term"), Reply(body=generation())
+    ]  # fmt: skip
+    taken: list[int] = []
+
+    def requests():
+        for seed in range(30):
+            taken.append(seed)
+            yield MUG | {"seed": seed}
+
+    ended = many(connect(server.url), requests(), concurrency=1)
+    assert [one.index for one in ended] == list(range(30))
+    assert isinstance(ended[0].error, errors.BannedTerm)
+    assert ended[0].generation is None
+    assert all(one.generation.images[0].seed == 7 for one in ended[1:])
+    sent = [json.loads(asked.body)["seed"] for asked in server.asked]
+    assert sent == [0, *range(30)]
+    assert len({asked.headers["Idempotency-Key"] for asked in server.asked}) == 30
+
+
+def test_requests_are_taken_as_they_are_needed_and_one_may_leave_early(server, connect):
+    server.replies["/generate"] = Reply(body=generation())
+    numbers = iter(range(1_000_000))
+    told = connect(server.url).batch(({**MUG, "seed": n} for n in numbers), concurrency=3)
+    for _, one in zip(range(5), told, strict=False):
+        assert one.error is None
+    told.close()
+    assert next(numbers) < 20
+
+
+def test_a_mistake_in_the_callers_own_code_is_raised(server, connect):
+    with pytest.raises(AttributeError):
+        list(connect(server.url).batch([17]))
+
+
 def test_what_json_cannot_say_is_one_sentence(connect):
     with pytest.raises(errors.InvalidRequest, match="guidance_scale: cannot be sent"):
         connect("http://127.0.0.1:1").generate(**MUG, guidance_scale=float("nan"))

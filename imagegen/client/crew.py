@@ -1,4 +1,4 @@
-"""Crew: the threads that ask for rows and keep their pictures; they decide nothing."""
+"""Crew: threads that do what they are given and decide nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Crew(Generic[Task, Result]):
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
         self._work = work
-        self._waiting: SimpleQueue[Task] = SimpleQueue()
+        self._waiting: SimpleQueue[Task | None] = SimpleQueue()  # None: go home
         self._ended: SimpleQueue[tuple[Task, Result | Exception]] = SimpleQueue()
         self._threads = 0
         self.under_way = 0
@@ -41,11 +41,14 @@ class Crew(Generic[Task, Result]):
             self.under_way -= len(ended)
             return ended
 
+    def dismiss(self) -> None:
+        """Lets the threads end as they have nothing to do; what they are at is heard by nobody."""
+        for _ in range(self._threads):
+            self._waiting.put(None)
+
     def _run(self) -> None:
-        while True:
-            task = self._waiting.get()
+        while (task := self._waiting.get()) is not None:
             try:
                 self._ended.put((task, self._work(task)))
             except Exception as error:  # whoever waits is always told
                 self._ended.put((task, error))
-            del task
