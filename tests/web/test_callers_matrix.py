@@ -89,6 +89,9 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "POST studio.results": _asks(form=MUG),
     "GET studio.state": _says(),
     "POST openai.generations": _asks(json={"model": "{brand}", "prompt": "a mug", "seed": 7}),
+    "POST openai.edits": _asks(
+        json={"model": "{brand}", "prompt": "a mug", "image": PIXEL, "strength": 1.0}
+    ),
     "GET openai.models": _says(),
     "GET openai.model": _asks("/v1/models/{brand}"),
     "POST a1111.txt2img": _asks(

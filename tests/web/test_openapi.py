@@ -13,7 +13,7 @@ from imagegen.bootstrap import Application
 from imagegen.generation import GenerationRequest
 from imagegen.web.app import create_app
 from imagegen.web.openai.bodies import GenerationsBody
-from imagegen.web.openapi.document import OPERATIONS, operations_of
+from imagegen.web.openapi.document import OPERATIONS, build_document, operations_of
 from imagegen.web.openapi.reading import sections
 
 
@@ -102,3 +102,31 @@ def test_fields_are_told_in_words(document: dict[str, Any]) -> None:
     assert rows["scheduler"].kind.startswith("ddim · ddpm")
     assert rows["output_format"].kind == "png · jpeg · webp"
     assert generate.can_be_tried
+
+
+def test_who_asks_is_said_where_somebody_wants_to_know(
+    application: Application, document: dict[str, Any]
+) -> None:
+    assert document["security"] == []
+    closed = build_document(
+        create_app(application).url_map.iter_rules(),
+        root="http://localhost",
+        brand="pop",
+        ways=frozenset({"keys", "iap"}),
+    )
+    schemes = closed["components"]["securitySchemes"]
+    assert closed["security"] == [{name: []} for name in schemes]
+    assert set(schemes) == {"key", "keyHeader", "keyPassword", "iap"}
+    generate = closed["paths"]["/generate"]["post"]
+    assert "401" in generate["responses"]
+    assert "security" not in generate
+    assert closed["paths"]["/livez"]["get"]["security"] == []
+    assert "401" not in closed["paths"]["/livez"]["get"]["responses"]
+    assert "401" not in document["paths"]["/generate"]["post"]["responses"]
+
+
+def test_events_are_described_one_by_one(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/v1/images/edits"]["post"]["responses"]["200"]
+    event = answer["content"]["text/event-stream"]["schema"]["properties"]
+    assert event["event"]["enum"] == ["image_edit.partial_image", "image_edit.completed", "error"]
+    assert len(event["data"]["contentSchema"]["anyOf"]) == 3

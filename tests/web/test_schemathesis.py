@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from web_server import Server
+
+from imagegen.callers.key_file import change_keys
 
 EXAMPLES = 10  # of fuzzing, an operation: a quarter of a minute in all
 CONFIG = """
@@ -26,7 +29,9 @@ positive_data_acceptance.enabled = false
 
 
 def test_answers_are_what_the_document_says(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve()
+    keys = tmp_path / "keys.json"
+    key = change_keys(keys, lambda known: known.with_new("judge", None, datetime.now(UTC))[::2])
+    server = serve(IMAGEGEN_AUTH="keys", IMAGEGEN_KEYS=str(keys))
     server.wait_until("/readyz")
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
@@ -34,6 +39,7 @@ def test_answers_are_what_the_document_says(serve: Callable[..., Server], tmp_pa
         [
             Path(sys.executable).with_name("schemathesis"), "--config-file", config, "--no-color",
             "run", f"http://127.0.0.1:{server.port}/openapi.json",
+            "--header", f"Authorization: Bearer {key}",
             "--max-examples", str(EXAMPLES), "--continue-on-failure",
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
@@ -43,3 +49,4 @@ def test_answers_are_what_the_document_says(serve: Callable[..., Server], tmp_pa
     assert tested is not None
     assert int(tested[1]) > 30, "all operations, not a few"
     assert server.ask("GET", "/readyz")[0] == 200
+    assert server.ask("GET", "/docs")[0] == 401

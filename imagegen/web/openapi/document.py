@@ -13,15 +13,24 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
 from imagegen import __version__
-from imagegen.errors import Busy, ImagegenError
+from imagegen.errors import Busy, ImagegenError, Unauthenticated
 from imagegen.web.errors import status_of
 from imagegen.web.openai.answers import ErrorAnswer
 from imagegen.web.openapi.a1111 import A1111_FAILURE, A1111_OPERATIONS
 from imagegen.web.openapi.generations import GENERATION_OPERATIONS
 from imagegen.web.openapi.native import NATIVE_OPERATIONS
 from imagegen.web.openapi.openai import OPENAI_OPERATIONS
-from imagegen.web.openapi.operation import A_BRAND, JSON, Answer, Operation, Operations, Schema
+from imagegen.web.openapi.operation import (
+    A_BRAND,
+    JSON,
+    Answer,
+    Events,
+    Operation,
+    Operations,
+    Schema,
+)
 from imagegen.web.openapi.pages import PAGE_OPERATIONS
+from imagegen.web.openapi.security import schemes_of
 from imagegen.web.openapi.shapes import Problem
 
 OPERATIONS: Operations = {
@@ -51,17 +60,21 @@ def operations_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str]]:
             yield method, rule.rule
 
 
-def build_document(rules: Iterable[Rule], *, root: str, brand: str) -> dict[str, Any]:
+def build_document(
+    rules: Iterable[Rule], *, root: str, brand: str, ways: frozenset[str]
+) -> dict[str, Any]:
     """Everything that these routes take and give.
 
-    root: the address of this service. brand: one that there is, for the examples.
+    root: the address of this service. brand: one that there is, for the examples. ways: those of
+    IMAGEGEN_AUTH.
     """
+    schemes = schemes_of(ways)
     paths: dict[str, dict[str, Any]] = {}
     routes = set(operations_of(rules))
     there = {key: operation for key, operation in OPERATIONS.items() if key in routes}
     for (method, path), operation in there.items():
         item = paths.setdefault(_VARIABLE.sub(r"{\1}", path), {})
-        item[method.lower()] = _operation(method, path, operation, brand)
+        item[method.lower()] = _operation(method, path, operation, brand, needs_caller=bool(ways))
     used = {operation.tag for operation in there.values()}
     return {
         "openapi": "3.1.0",
@@ -73,19 +86,25 @@ def build_document(rules: Iterable[Rule], *, root: str, brand: str) -> dict[str,
         },
         "servers": [{"url": root.rstrip("/")}],
         "tags": [{"name": n, "description": text} for n, text in TAGS.items() if n in used],
+        "security": [{name: []} for name in schemes],
         "paths": paths,
-        "components": {"schemas": _schemas(list(there.values()))},
+        "components": {"schemas": _schemas(list(there.values())), "securitySchemes": schemes},
     }
 
 
-def _operation(method: str, path: str, operation: Operation, brand: str) -> dict[str, Any]:
+def _operation(
+    method: str, path: str, operation: Operation, brand: str, *, needs_caller: bool
+) -> dict[str, Any]:
+    needs_caller = needs_caller and not operation.open_to_all
     said: dict[str, Any] = {
         "operationId": _name(method, path),
         "tags": [operation.tag],
         "summary": operation.summary,
         "parameters": _parameters(path, operation),
-        "responses": _responses(path, operation),
+        "responses": _responses(path, operation, needs_caller=needs_caller),
     }
+    if operation.open_to_all:
+        said["security"] = []
     if operation.description:
         said["description"] = operation.description
     if operation.body:
@@ -117,10 +136,11 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(path: str, operation: Operation) -> dict[str, Any]:
+def _responses(path: str, operation: Operation, *, needs_caller: bool) -> dict[str, Any]:
+    failures = [*operation.failures, *([Unauthenticated] if needs_caller else [])]
     told = {str(status): _answer(answer) for status, answer in operation.answers.items()}
     by_status: dict[int, list[type[ImagegenError]]] = {}
-    for kind in operation.failures:
+    for kind in failures:
         by_status.setdefault(_status(path, kind), []).append(kind)
     for status, kinds in sorted(by_status.items()):
         codes = ", ".join(f"`{kind.code}`" for kind in kinds)
@@ -163,7 +183,32 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def _schema(schema: Schema) -> dict[str, Any]:
     if isinstance(schema, type):
         return {"$ref": _REF.format(model=schema.__name__)}
+    if isinstance(schema, Events):
+        return _event_schema(schema)
     return dict(schema)
+
+
+def _event_schema(events: Events) -> dict[str, Any]:
+    """Before OpenAPI 3.2, the schema of an event stream is taken for that of one event."""
+    data = [_schema(model) for model in _models(events)]
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": list(events.kinds)},
+            "data": {
+                "type": "string",
+                "contentMediaType": JSON,
+                "contentSchema": {"anyOf": data},
+            },
+        },
+    }
+
+
+def _models(schema: Schema) -> list[type[BaseModel]]:
+    if isinstance(schema, Events):
+        return list(dict.fromkeys(schema.kinds.values()))
+    return [schema] if isinstance(schema, type) else []
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -171,13 +216,15 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     taken: set[type[BaseModel]] = set()
     given: set[type[BaseModel]] = {Problem, ErrorAnswer}
     for operation in operations:
-        taken |= {one for one in operation.body.values() if isinstance(one, type)}
+        for schema in operation.body.values():
+            taken.update(_models(schema))
         for answer in operation.answers.values():
-            given |= {one for one in answer.content.values() if isinstance(one, type)}
-    _, schema = models_json_schema(
+            for schema in answer.content.values():
+                given.update(_models(schema))
+    _, described = models_json_schema(
         [*_in_mode("validation", taken), *_in_mode("serialization", given)], ref_template=_REF
     )
-    definitions: dict[str, Any] = schema["$defs"]
+    definitions: dict[str, Any] = described["$defs"]
     return definitions
 
 

@@ -19,6 +19,7 @@ from imagegen.web.openapi.shapes import Alive, Brand, Brands, Capabilities, Stat
 
 BUSY = (
     errors.QueueFull,
+    errors.RateLimited,
     errors.ModelLoading,
     errors.ModelFailed,
     errors.Draining,
@@ -123,7 +124,7 @@ NATIVE_OPERATIONS: Operations = {
     ("GET", "/metrics"): Operation(
         tag="Operation",
         summary="For Prometheus",
+        description="For callers who may use every brand: it names them all.",
         answers={200: Answer("In Prometheus' text format", {"text/plain": TEXT})},
-        open_to_all=True,
     ),
 }

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from imagegen import errors
-from imagegen.web.openai.answers import ImagesAnswer, ModelItem, ModelList
+from imagegen.web.openai.answers import (
+    CompletedEvent,
+    ErrorAnswer,
+    ImagesAnswer,
+    ModelItem,
+    ModelList,
+    PartialImageEvent,
+)
 from imagegen.web.openai.bodies import EditsBody, EditsJson, GenerationsBody
 from imagegen.web.openapi.native import GENERATING
 from imagegen.web.openapi.operation import (
     A_BRAND,
+    EVENT_STREAM,
     FILE,
     JSON,
-    TEXT,
     Answer,
+    Events,
     Operation,
     Operations,
     Parameter,
@@ -41,8 +49,16 @@ class EditsForm(EditsBody):
     )
 
 
-# With `stream` an event's data is a PartialImageEvent, a CompletedEvent or an error.
-_PICTURES: Mapping[str, Schema] = {JSON: ImagesAnswer, "text/event-stream": TEXT}
+def _answers(kind: str) -> Mapping[int, Answer]:
+    """In JSON, or with `stream` in events."""
+    events: Mapping[str, type[BaseModel]] = {
+        f"{kind}.partial_image": PartialImageEvent,
+        f"{kind}.completed": CompletedEvent,
+        "error": ErrorAnswer,
+    }
+    content: Mapping[str, Schema] = {JSON: ImagesAnswer, EVENT_STREAM: Events(events)}
+    return {200: Answer("The pictures, or links to them", content)}
+
 
 OPENAI_OPERATIONS: Operations = {
     ("POST", "/v1/images/generations"): Operation(
@@ -50,7 +66,7 @@ OPENAI_OPERATIONS: Operations = {
         summary="Make pictures",
         body={JSON: GenerationsBody},
         example={"model": A_BRAND, "prompt": "a red mug", "size": "auto", "quality": "low"},
-        answers={200: Answer("The pictures, or links to them", _PICTURES)},
+        answers=_answers("image_generation"),
         failures=GENERATING,
     ),
     ("POST", "/v1/images/edits"): Operation(
@@ -65,7 +81,7 @@ OPENAI_OPERATIONS: Operations = {
             "image": _GREY_PICTURE,
             "strength": 0.8,
         },
-        answers={200: Answer("The pictures, or links to them", _PICTURES)},
+        answers=_answers("image_edit"),
         failures=GENERATING,
     ),
     ("GET", "/v1/models"): Operation(

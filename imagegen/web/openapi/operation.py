@@ -10,9 +10,18 @@ from pydantic import BaseModel
 
 from imagegen.errors import ImagegenError
 
-Schema = type[BaseModel] | Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Events:
+    """Server-sent events: what the data of each is in JSON, by its name."""
+
+    kinds: Mapping[str, type[BaseModel]]
+
+
+Schema = type[BaseModel] | Mapping[str, Any] | Events
 A_BRAND = "{a brand}"  # in an example: a brand that there is
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 FILE: Mapping[str, Any] = {"type": "string", "format": "binary"}
 TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -48,7 +57,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Mapping[str, Schema] = field(default_factory=dict)  # media type -> what is taken
     example: Mapping[str, Any] | None = None  # of a body in JSON
-    open_to_all: bool = False  # whoever asks, known or not
+    open_to_all: bool = False  # nobody needs to say who he is
 
 
 Operations = Mapping[tuple[str, str], Operation]  # ("POST", "/generate") -> …

@@ -80,12 +80,10 @@ PAGE_OPERATIONS: Operations = {
         tag="Pages",
         summary="This document",
         answers={200: Answer("OpenAPI 3.1", {JSON: {"type": "object"}})},
-        open_to_all=True,
     ),
     ("GET", "/docs"): Operation(
         tag="Pages",
         summary="This document as a page on which to try it",
         answers={200: Answer("The page", {_HTML: TEXT})},
-        open_to_all=True,
     ),
 }

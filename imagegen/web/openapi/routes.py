@@ -26,7 +26,10 @@ def openapi_blueprint(parts: Collaborators) -> Blueprint:
     def document() -> dict[str, Any]:
         brands = [preset.id for preset in parts.catalog.seen_by(current_caller())]
         return build_document(
-            current_app.url_map.iter_rules(), root=root_of(request), brand=next(iter(brands), "…")
+            current_app.url_map.iter_rules(),
+            root=root_of(request),
+            brand=next(iter(brands), "…"),
+            ways=parts.settings.auth_ways,
         )
 
     @openapi.get("/openapi.json")
