@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from imagegen.edits import SentPicture
+from imagegen.edits import Edit, SentPicture, edit_of
 
 
 def scene(width: int = 64, height: int = 64) -> Image.Image:
@@ -40,3 +41,11 @@ def sent(image: Image.Image, kind: str = "PNG", **options: object) -> SentPictur
 def text_of(image: Image.Image, kind: str = "PNG", **options: object) -> str:
     """Bare base64."""
     return base64.b64encode(file_of(image, kind, **options)).decode()
+
+
+@functools.cache
+def edit(task: str, strength: float = 0.6, width: int = 64, height: int = 64) -> Edit:
+    """Of a soft scene; task: "img2img", or "inpaint" for its right half."""
+    picture = scene(width, height).filter(ImageFilter.GaussianBlur(5))
+    mask = sent(half_mask(width, height)) if task == "inpaint" else None
+    return edit_of(sent(picture), mask, strength, width, height)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from imagegen.diffusion.beginnings import Beginnings, Kept
 from imagegen.diffusion.device import choose_device, choose_dtype, fitting, send, wait_for
 from imagegen.diffusion.families.conditioning import Conditioning
 from imagegen.diffusion.lean import lean_imports
@@ -41,6 +42,7 @@ class PictureInFlight:
     generator: torch.Generator
     condition: Conditioning
     latents: Tensor  # [1, channels, height/8, width/8]
+    kept: Kept | None = None  # of a picture that is repainted in parts
     step_index: int = 0
     last_seen: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
@@ -85,6 +87,7 @@ class DiffusersRenderer:
         self._bank: AdapterBank
         self._prompts: PromptReader
         self._denoiser: ReplayedDenoiser
+        self._beginnings: Beginnings
         self._device: torch.device
 
     def load(self, phase: Phase) -> ModelInfo:
@@ -110,6 +113,7 @@ class DiffusersRenderer:
             self._bank = AdapterBank(model.components, self._brands, slots)
             self._prompts = PromptReader(model, self._bank)
             self._denoiser = ReplayedDenoiser(model, self._bank, recorder_for(device))
+            self._beginnings = Beginnings(model, device)
             phase("warmup")
             limits = Probe(model, self._bank, self._bank.heaviest).row_limits(device)
         return ModelInfo(
@@ -127,10 +131,7 @@ class DiffusersRenderer:
 
     @torch.inference_mode()
     def begin(self, spec: RenderSpec) -> PictureInFlight:
-        """Encodes the prompt under the brand's LoRAs and draws the first latents.
-
-        The noise comes from a CPU generator, as a CPU and a GPU then draw the same picture.
-        """
+        """Encodes the prompt under the brand's LoRAs and draws the first latents."""
         picture = self._denoiser.making_room(partial(self._begin, spec))
         wait_for(self._device)
         return picture
@@ -141,8 +142,6 @@ class DiffusersRenderer:
             raise RenderFailed(
                 f"{spec.width} x {spec.height} is not in steps of {family.px_per_latent} pixels"
             )
-        if spec.edit is not None:
-            raise RenderFailed("pictures are made from words alone here: init_image is not taken")
         texts = {"prompt": spec.prompt}
         if family.is_guided(spec.guidance_scale):
             texts = {"negative_prompt": spec.negative_prompt} | texts
@@ -150,21 +149,23 @@ class DiffusersRenderer:
         condition = family.condition(
             [prompt.encoded for prompt in prompts], spec.width, spec.height, spec.guidance_scale
         )
-        rule = family.step_rule(spec.scheduler, spec.num_inference_steps)
+        skipped = None if spec.edit is None else spec.num_inference_steps - spec.step_count
+        rule = family.step_rule(spec.scheduler, spec.num_inference_steps, skipped)
         generator = torch.Generator("cpu").manual_seed(spec.seed)
-        shape = family.latent_shape(spec.width, spec.height)
-        noise = torch.randn(shape, generator=generator, dtype=condition.embeddings.dtype)
+        begun = self._beginnings.draw(spec, rule, generator, condition.embeddings.dtype)
         return PictureInFlight(
             spec=spec,
             warnings=tuple(
                 f"{name} is longer than the text encoder reads; left out: {prompt.unread}"
                 for name, prompt in zip(texts, prompts, strict=True)
                 if prompt.unread
-            ),
+            )
+            + begun.warnings,
             rule=rule,
             generator=generator,
             condition=condition,
-            latents=send(noise, self._device) * rule.init_noise_sigma,
+            latents=begun.latents,
+            kept=begun.kept,
         )
 
     @torch.inference_mode()
@@ -233,11 +234,14 @@ def _beyond(picture: PictureInFlight, seen: Tensor, prediction: Tensor) -> Pictu
     if picture.row_count == 2:
         prediction = guide(prediction[:1], prediction[1:], picture.spec.guidance_scale)
     rule, generator = picture.rule.copy(), picture.generator.clone_state()
+    latents = rule.next_latents(prediction, picture.step_index, picture.latents, generator)
+    if picture.kept is not None:
+        latents = picture.kept.put_back(latents, rule, picture.step_index + 1)
     return replace(
         picture,
         rule=rule,
         generator=generator,
-        latents=rule.next_latents(prediction, picture.step_index, picture.latents, generator),
+        latents=latents,
         last_seen=(seen, prediction),
         step_index=picture.step_index + 1,
     )

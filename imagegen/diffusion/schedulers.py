@@ -82,8 +82,13 @@ class StepRule:
     """
 
     def __init__(
-        self, name: Scheduler, config: Mapping[str, Any], num_inference_steps: int
+        self,
+        name: Scheduler,
+        config: Mapping[str, Any],
+        num_inference_steps: int,
+        skipped: int | None = None,
     ) -> None:
+        """skipped: the first steps, which an edit does not do; None for a picture out of noise."""
         row = _ROWS[name]
         options = {**config, **row.options}
         if name is Scheduler.LCM:  # it refuses more steps than its teacher's 50
@@ -94,7 +99,9 @@ class StepRule:
             self._scheduler = row.cls.from_config(options)
             self._scheduler.set_timesteps(num_inference_steps, device="cpu")
         self._takes_generator = "generator" in inspect.signature(row.cls.step).parameters
-        self.timesteps: torch.Tensor = self._scheduler.timesteps
+        self.timesteps: torch.Tensor = self._scheduler.timesteps[skipped or 0 :]
+        if skipped is not None and hasattr(self._scheduler, "set_begin_index"):
+            self._scheduler.set_begin_index(skipped)
         self.init_noise_sigma = float(self._scheduler.init_noise_sigma)
 
     def copy(self) -> StepRule:
@@ -112,6 +119,17 @@ class StepRule:
             latents, self.timesteps[step_index]
         )
         return scaled
+
+    def noise_level(self, step_index: int) -> tuple[float, float]:
+        """What `add_noise` makes of latents before that step: so much of them, so much noise.
+
+        To be asked before the first step, or for the step that comes next. Worked out with two
+        numbers, as add_noise takes the tables to the latents' device, where they must not be.
+        """
+        known, noise = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+        timestep = self.timesteps[step_index : step_index + 1]
+        signal, strength = self._scheduler.add_noise(known, noise, timestep).tolist()
+        return signal, strength
 
     def next_latents(
         self,

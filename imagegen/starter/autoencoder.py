@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,8 @@ def whiten(model: AutoencoderKL, pictures: int = 64) -> None:
     """Makes the latents white (zero mean, unit covariance) in the 1x1 convolutions.
 
     The pipeline knows only a `scaling_factor`; the denoiser learns faster from white latents. Exact
-    in real arithmetic: the decoder's 1x1 convolution receives the inverse map.
+    in real arithmetic: the decoder's 1x1 convolution receives the inverse map. The posterior's
+    width, from which img2img draws, becomes NOISE everywhere.
     """
     rng = Random(10**6 + 1)
     drawn = [as_pixels([draw(random_scene(rng))]) for _ in range(pictures)]
@@ -170,9 +172,10 @@ def whiten(model: AutoencoderKL, pictures: int = 64) -> None:
 
     into = model.quant_conv
     weight, bias = into.weight.double()[..., 0, 0], into.bias.double()
-    # rows 0..channels-1 are the means; the log-variances behind them only matter while training
+    # rows 0..channels-1 are the means; behind them come the log-variances, which were not trained
     weight[:channels] = forward @ weight[:channels]
     bias[:channels] = forward @ (bias[:channels] - mean[:, 0])
+    weight[channels:], bias[channels:] = 0, 2 * math.log(NOISE)
     into.weight.copy_(weight[..., None, None])
     into.bias.copy_(bias)
     out = model.post_quant_conv

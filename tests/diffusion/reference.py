@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from PIL import Image
 from tiny_models import draw
 
 from imagegen.diffusion.renderer import DiffusersRenderer
@@ -68,13 +69,33 @@ def reference(
         pipe, config = _pipeline(folder, spec.adapters, dtype, device)
         cls, options = REFERENCES[spec.scheduler]
         pipe.scheduler = cls.from_config(config, **options)
+        pipe, pictures = _for_edit(pipe, spec)
         image = pipe(
-            spec.prompt, negative_prompt=spec.negative_prompt or empty, width=spec.width,
-            height=spec.height, num_inference_steps=spec.num_inference_steps,
-            guidance_scale=spec.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(spec.seed),
+            spec.prompt, negative_prompt=spec.negative_prompt or empty,
+            num_inference_steps=spec.num_inference_steps, guidance_scale=spec.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(spec.seed), **pictures,
         ).images[0]  # fmt: skip
     return np.asarray(image)
+
+
+def _for_edit(pipe: Any, spec: RenderSpec) -> tuple[Any, dict[str, Any]]:
+    """The pipeline for text-to-image, img2img or inpainting, and what only that one is given."""
+    size = spec.width, spec.height
+    if spec.edit is None:
+        return pipe, {"width": spec.width, "height": spec.height}
+    given = {
+        "image": Image.frombytes("RGB", size, spec.edit.init_image.rows),
+        "strength": spec.edit.strength,
+    }
+    task = "Img2Img"
+    if spec.edit.mask is not None:
+        task = "Inpaint"
+        given["mask_image"] = Image.frombytes("L", size, spec.edit.mask.rows)
+        given |= {"width": spec.width, "height": spec.height}
+    cls = getattr(diffusers, type(pipe).__name__.replace("Pipeline", f"{task}Pipeline"))
+    edits = cls.from_pipe(pipe)
+    edits.set_progress_bar_config(disable=True)
+    return edits, given
 
 
 def ours(renderer: DiffusersRenderer, spec: RenderSpec) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from company import batches, small
 from reference import assert_equal, decibels, loaded, ours, reference
 from safetensors.torch import load_file
+from sent_pictures import edit
 from tiny_models import draw, make_spec
 from torch import Tensor
 
@@ -99,6 +100,22 @@ def test_a_picture_equals_the_pipelines(
     for _ in range(2):  # eager and recorded; replayed
         assert_equal(ours(renderer, spec), theirs, at_most=2)
     assert replays(renderer) > 0
+
+
+@pytest.mark.usefixtures("whole_fp32")
+@pytest.mark.parametrize("task", ["img2img", "inpaint"])
+@pytest.mark.parametrize("shape", ["sd15", "sdxl"])
+@pytest.mark.parametrize("scheduler", [Scheduler.DDIM, Scheduler.EULER_A, Scheduler.UNIPC])
+def test_an_edit_equals_the_pipelines(
+    on_cuda: Callable[..., DiffusersRenderer], model_folder: Callable[..., Path],
+    loras_for: Loras, shape: str, scheduler: Scheduler, task: str,
+) -> None:  # fmt: skip
+    spec = make_spec(
+        scheduler=scheduler, adapters=(loras_for(shape)["pop"],), edit=edit(task),
+        num_inference_steps=7,
+    )  # fmt: skip
+    theirs = reference(model_folder(shape=shape), spec, device="cuda")
+    assert_equal(ours(on_cuda(shape, "float32"), spec), theirs, at_most=2)
 
 
 @pytest.mark.usefixtures("whole_fp32")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sent_pictures import edit
 from tiny_models import TEXT_TARGETS, draw, edit_json, make_spec, use
 
 from imagegen.diffusion.device import fitting
@@ -169,6 +170,7 @@ def test_out_of_memory_in_the_last_pictures_step_moves_nobody(
     ("part", "call"),
     [
         ("decoder", lambda renderer, picture: renderer.finish([picture])),
+        ("encoder", lambda renderer, _: renderer.begin(make_spec(edit=edit("img2img")))),
         ("text_encoder", lambda renderer, _: renderer.begin(make_spec())),
     ],
 )
@@ -178,7 +180,10 @@ def test_memory_that_runs_out_elsewhere_is_told_as_such(
     renderer, _ = load(model_folder())
     picture = renderer.begin(make_spec(prompt="another"))
     family = renderer._family
-    parts = {"decoder": family.vae.decoder, "text_encoder": family.components["text_encoder"]}
+    parts = {
+        "decoder": family.vae.decoder, "encoder": family.vae.encoder,
+        "text_encoder": family.components["text_encoder"],
+    }  # fmt: skip
     parts[part].register_forward_pre_hook(lambda *_: torch.empty(1 << 50))  # no CPU has as much
     with pytest.raises(MemoryError, match="can't allocate memory"):
         call(renderer, picture)
@@ -193,6 +198,7 @@ def test_a_look_and_the_first_noise_may_run_out_of_memory_too(
     picture = renderer.begin(make_spec())
     monkeypatch.setattr("imagegen.diffusion.renderer.look", overflow)
     monkeypatch.setattr("imagegen.diffusion.renderer.send", overflow)
+    monkeypatch.setattr("imagegen.diffusion.beginnings.send", overflow)
     monkeypatch.setattr("imagegen.diffusion.renderer.unseal", overflow)
     for call in (
         lambda: renderer.preview(picture),

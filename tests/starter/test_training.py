@@ -56,6 +56,8 @@ def test_white_latents_give_the_same_picture() -> None:
         after = model.decode(latents).sample
     torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-3)
     assert model.config.scaling_factor == 1.0
+    std = model.encode(pixels).latent_dist.std
+    torch.testing.assert_close(std, torch.full_like(std, autoencoder.NOISE))
 
 
 def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from imagegen.diffusion.families.conditioning import Conditioning, Encoded
@@ -102,9 +103,11 @@ class Family(ABC):
         side = size if isinstance(size, int) else min(size)
         return int(side * self.px_per_latent)
 
-    def step_rule(self, scheduler: Scheduler, num_inference_steps: int) -> StepRule:
-        """A scheduler object of its own for one picture."""
-        return StepRule(scheduler, self._scheduler_config, num_inference_steps)
+    def step_rule(
+        self, scheduler: Scheduler, num_inference_steps: int, skipped: int | None = None
+    ) -> StepRule:
+        """A scheduler object of its own for one picture; skipped: as StepRule has it."""
+        return StepRule(scheduler, self._scheduler_config, num_inference_steps, skipped)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
         channels = self.unet.config.in_channels
@@ -147,6 +150,21 @@ class Family(ABC):
         scaled = self._unscaled(latents.to(self.vae.dtype))
         picture: Tensor = self.vae.decode(scaled, return_dict=False)[0][0]
         return picture.permute(1, 2, 0)
+
+    def encode_picture(self, picture: Tensor) -> DiagonalGaussianDistribution:
+        """A picture [1, 3, height, width], -1 … 1, to the latents that may stand for it.
+
+        What is drawn from them goes through `scaled`.
+        """
+        posterior: DiagonalGaussianDistribution = self.vae.encode(
+            picture.to(self.vae.dtype, memory_format=torch.channels_last)
+        ).latent_dist
+        return posterior
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """The autoencoder's latents as the denoiser wants them: `_unscaled` undone."""
+        scaled: Tensor = latents * self.vae.config.scaling_factor
+        return scaled
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         """The denoiser's latents as the autoencoder wants them."""

@@ -72,10 +72,18 @@ class StableDiffusionXL(Family):
                 f" and size, this model gives {given}: is it a refiner?"
             )
 
+    def scaled(self, latents: Tensor) -> Tensor:
+        mean, std = self._statistics(latents)
+        return super().scaled((latents - mean) / std)
+
     def _unscaled(self, latents: Tensor) -> Tensor:
+        mean, std = self._statistics(latents)
+        return super()._unscaled(latents) * std + mean
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """The mean and standard deviation of each channel, where the model says them."""
         config = self.vae.config
-        unscaled = super()._unscaled(latents)
         if config.latents_mean is None or config.latents_std is None:
-            return unscaled
+            return 0.0, 1.0
         mean, std = (latents.new_tensor(each) for each in (config.latents_mean, config.latents_std))
-        return unscaled * std.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)
+        return mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
