@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
@@ -70,7 +71,7 @@ class ImageService:
         self._decoding = threading.Semaphore(_DECODERS)
         self._lock = threading.Lock()  # guards the next two counts
         self._abandoned_gpu_s = 0.0
-        self._awaiting_model = 0
+        self._awaiting_model: Counter[str] = Counter()  # pictures, by caller
 
     @property
     def abandoned_gpu_s(self) -> float:
@@ -135,7 +136,7 @@ class ImageService:
             preset.refuse_words(request)
             reception.accept(order.preset_version)
 
-        model = self._model(request, patience, await_model)
+        model = self._model(request, caller, patience, await_model)
         with nullcontext() if request.init_image is None else self._decoding:
             specs = preset.resolve(request, model)
         futures = self._engine.submit(
@@ -174,19 +175,23 @@ class ImageService:
         return max(8, self._settings.max_queue // 2)
 
     def _model(
-        self, request: GenerationRequest, patience: _Patience, before_waiting: Callable[[], None]
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        patience: _Patience,
+        before_waiting: Callable[[], None],
     ) -> ModelInfo:
         """What the model is; waits while it loads, together with no more than the queue holds."""
         status = self._engine.status()
         if status.model is not None:
             return status.model
         with self._lock:
-            if self._awaiting_model + request.num_images > self._settings.max_queue:
+            if self._has_enough_waiting(caller, request.num_images):
                 raise QueueFull(
                     "the model is loading and enough pictures wait for it already",
                     retry_after_s=30 if status.eta_s is None else status.eta_s,
                 )
-            self._awaiting_model += request.num_images
+            self._awaiting_model[caller.name] += request.num_images
         try:
             before_waiting()
             while True:
@@ -198,7 +203,14 @@ class ImageService:
                     patience.check()
         finally:
             with self._lock:
-                self._awaiting_model -= request.num_images
+                self._awaiting_model -= Counter({caller.name: request.num_images})
+
+    def _has_enough_waiting(self, caller: Caller, more: int) -> bool:
+        """Whether the queue, or the caller's share of it, would not hold `more`. With the lock."""
+        most = self._most_waiting(caller)
+        if most is not None and self._awaiting_model[caller.name] + more > most:
+            return True
+        return self._awaiting_model.total() + more > self._settings.max_queue
 
     def _as_finished(
         self, futures: Sequence[Future[Rendering]], patience: _Patience

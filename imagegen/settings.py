@@ -94,6 +94,11 @@ class Settings(BaseModel):
         min_length=1,
         description="The file of API keys, made by the command `keys`; changes are followed.",
     )
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="The key with which `--url` asks a service that wants one.",
+    )
     callers: str | None = Field(
         default=None,
         description="A YAML file of the people who may come with `google` or `iap`, and their "

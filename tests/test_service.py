@@ -316,6 +316,26 @@ def test_requests_wait_while_the_model_loads(make_service: Make) -> None:
         engine.stop(0)
 
 
+def test_while_the_model_loads_too_a_known_caller_leaves_room_for_others(
+    make_service: Make,
+) -> None:
+    engine = RenderProcess(partial(FakeRenderer, load_s=1.0), max_queue=16)
+    service = make_service(engine, max_queue=16)
+    engine.start()
+    ann, bob = (Caller(name, owner=name) for name in ("ann", "bob"))
+    try:
+        with ThreadPoolExecutor(2) as callers:
+            first = callers.submit(service.generate, asked(num_images=8), caller=ann)
+            time.sleep(0.1)
+            with pytest.raises(QueueFull):
+                service.generate(asked(), caller=ann)
+            other = callers.submit(service.generate, asked(num_images=8), caller=bob)
+            assert [len(one.result().images) for one in (first, other)] == [8, 8]
+        assert not service._awaiting_model
+    finally:
+        engine.stop(0)
+
+
 def test_callers_cannot_invent_brands_for_the_metrics(make_service: Make) -> None:
     service = make_service(RenderProcess(FakeRenderer, max_queue=MAX_QUEUE))
     for brand in ("nobody", "aurora"):

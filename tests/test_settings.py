@@ -21,6 +21,7 @@ def test_every_setting_is_read() -> None:
         "device": "cuda", "dtype": "float16", "max_queue": 30, "max_rows": 12, "deadline_s": 12.5,
         "urls": "signed", "log_format": "json", "project": "ours-1", "host": "0.0.0.0",
         "port": 9000, "auth": "keys,iap", "allow_anyone": "yes", "keys": "k.json",
+        "api_key": "ig_1",
         "callers": "c.yaml", "google_audience": "https://ours.example",
         "iap_audience": "/projects/1", "requests_per_minute": 60,
         "usd_per_hour": 0.0, "web_usd_per_hour": 0.05,

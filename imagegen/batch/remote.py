@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 
 from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.client import Client
-from imagegen.errors import FieldError, InvalidRequest, RenderFailed, ServiceUnreachable
+from imagegen.errors import (
+    FieldError,
+    InvalidRequest,
+    RenderFailed,
+    ServiceUnreachable,
+    Unauthenticated,
+)
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.presets.formats import BUILT_IN_NAMES
 from imagegen.problems import ASK_AGAIN_S
@@ -20,11 +26,14 @@ class RemoteImages:
         self._formats = formats  # of each brand
 
     @classmethod
-    def connect(cls, url: str) -> RemoteImages:
+    def connect(cls, url: str, api_key: str | None = None) -> RemoteImages:
         """Raises ServiceUnreachable where no imagegen service answers at `url`."""
-        client = Client(url, patience_s=0)  # whoever asks for pictures waits, and says so
+        # No patience: whoever asks for pictures waits, and says so.
+        client = Client(url, api_key=api_key, patience_s=0)
         try:
             brands = client.brands()
+        except Unauthenticated as error:
+            raise Unauthenticated(f"{url}: {error}; IMAGEGEN_API_KEY can hold a key") from None
         except RenderFailed as error:
             raise ServiceUnreachable(
                 f"no imagegen service answers at {url}: {error.detail}", ASK_AGAIN_S

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +21,7 @@ from google_issuer import KeyServer, Signer, claims_of, key_server
 from web_server import Server
 from werkzeug.test import TestResponse
 
+from imagegen import cli
 from imagegen.bootstrap import Application, build
 from imagegen.callers import followed, identities
 from imagegen.callers.key_file import change_keys
@@ -376,6 +381,48 @@ def test_a_start_that_would_let_anyone_in_by_mistake_is_refused(
 def test_who_says_it_twice_may_be_open(serve: Callable[..., Server]) -> None:
     server = serve(IMAGEGEN_HOST="0.0.0.0", IMAGEGEN_ALLOW_ANYONE="yes")
     server.wait_until("/brands")
+
+
+# From a command line
+
+
+def test_a_command_asks_a_service_with_its_key(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    key = create_key(tmp_path / "keys.json", "shop", "pop")
+    server = serve(IMAGEGEN_AUTH="keys", IMAGEGEN_KEYS=str(tmp_path / "keys.json"))
+    server.wait_until("/readyz")
+    url = f"http://127.0.0.1:{server.port}"
+    words = ["generate", "--brand", "pop", "a mug", "--url", url, "-o", str(tmp_path / "mugs")]
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "imagegen", *words]
+        environment = os.environ | more
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    without = run()
+    assert (without.returncode, "IMAGEGEN_API_KEY" in without.stderr) == (2, True)
+    there = run(IMAGEGEN_API_KEY=key)
+    assert there.returncode == 0
+    assert [one.suffix for one in (tmp_path / "mugs").iterdir()] == [".png"]
+    settings = Settings.from_environment({"IMAGEGEN_API_KEY": key})
+    assert key not in there.stdout + there.stderr + repr(settings)
+
+
+def test_rendering_here_asks_nobody_who_he_is(
+    brands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AUTH", "keys"), ("KEYS", "/nowhere/keys.json"), ("MODEL", "fake"),
+        ("PRESETS", str(brands)), ("STORAGE", f"file:{tmp_path}/output"),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"IMAGEGEN_{name}", value)
+    words = ["generate", "--brand", "pop", "a mug", "-o", str(tmp_path / "mugs")]
+    before = logging.getLogger().handlers
+    try:
+        assert cli.main(words) == 0
+    finally:
+        logging.getLogger().handlers = before
 
 
 # Where it must not be found

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from fake_bucket import FakeBucket, running_bucket_server
 from sample_brands import write_brands
 from stand_ins import Wire
 from web_server import REPOSITORY, Server, free_port
+
+from imagegen.callers.key_file import change_keys
+from imagegen.callers.keys import Keys
 
 ASKED = {"brand": "pop", "prompt": "a mug", "seed": 7}
 ONLY_FOR_RENDERING = ("torch", "diffusers", "transformers", "accelerate", "peft")
@@ -269,6 +273,35 @@ def test_each_caller_of_the_front_has_his_own_turn(web: Server, pair: Pair) -> N
     assert queued + running > 0, "the greedy one is not done yet"
     greedy.close()
     until(lambda: pair.renderer.queued_and_running() == (0, 0))
+
+
+def test_callers_of_the_front_have_pictures_of_their_own(
+    pair: Pair, start: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The front knows who asks and which brands he may use; the renderer marks what it stores."""
+    keys = {}
+    for caller, brands in (("ann", frozenset({"pop"})), ("bob", None)):
+
+        def edit(
+            kept: Keys, caller: str = caller, brands: frozenset[str] | None = brands
+        ) -> tuple[Keys, str]:
+            changed, _, key = kept.with_new(caller, brands, datetime.now(UTC))
+            return changed, key
+
+        keys[caller] = {"X-API-Key": change_keys(tmp_path / "keys.json", edit)}
+    front = start(pair.environment, IMAGEGEN_AUTH="keys", IMAGEGEN_KEYS=str(tmp_path / "keys.json"))
+    front.wait_until("/readyz", timeout_s=60)
+    assert front.ask("POST", "/generate", ASKED)[0] == 401
+    before = pair.looks()
+    assert front.ask("POST", "/generate", ASKED | {"brand": "aurora"}, **keys["ann"])[0] == 404
+    assert pair.looks() == before, "nobody was woken for it"
+    status, _, body = front.ask("POST", "/generate", ASKED, **keys["ann"])
+    assert status == 200
+    made = json.loads(body)
+    path = path_of(made["images"][0]["url"], front)
+    for what in (path, f"/generations/{made['id']}"):
+        seen = {caller: front.ask("GET", what, **header)[0] for caller, header in keys.items()}
+        assert seen == {"ann": 200, "bob": 404}, what
 
 
 def test_a_renderer_that_dies_midway_is_told_as_busy(web: Server, pair: Pair) -> None:
