@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from sd_parsers import ParserManager
 from web_server import Server
 from webuiapi import WebUIApi
@@ -96,6 +96,33 @@ def test_sd_parsers_finds_everything(api: WebUIApi) -> None:
     assert sampler.negative_prompts[0].value.startswith("blurry")
     info = json.loads(answer["info"])
     assert (sampler.model.name, sampler.model.hash) == ("starter", info["sd_model_hash"])
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of their levels, 0 to 255."""
+    return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3
+
+
+def test_a_picture_becomes_another_one(api: WebUIApi) -> None:
+    mug = api.txt2img(prompt="a red mug", styles=["aurora"], seed=0, **SMALL).image
+    asked = {"images": [mug], "prompt": "a red mug", "styles": ["pop"], "seed": 1, **SMALL}
+    near, far = (api.img2img(**asked, denoising_strength=share).image for share in (0.34, 1.0))
+    assert near.size == far.size == (256, 256)
+    assert 0 < difference(mug, near) < difference(mug, far)
+
+
+def test_a_part_of_a_picture_is_repainted(api: WebUIApi) -> None:
+    mug = api.txt2img(prompt="a red mug", styles=["aurora"], seed=0, **SMALL).image
+    mask = Image.new("L", (256, 256), 0)
+    mask.paste(255, (0, 0, 128, 256))
+    result = api.img2img(
+        images=[mug], mask_image=mask, prompt="a yellow lamp", styles=["aurora"], seed=1, **SMALL
+    )
+    halves = [(0, 0, 120, 256), (136, 0, 256, 256)]
+    repainted, kept = (difference(mug.crop(box), result.image.crop(box)) for box in halves)
+    assert kept < 5
+    assert repainted > 2 * kept
+    assert len(result.info["warnings"]) == 2  # webuiapi's defaults ask for blur and a close-up
 
 
 def test_a_picture_is_followed_while_it_is_made(api: WebUIApi) -> None:
