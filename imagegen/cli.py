@@ -44,8 +44,8 @@ _EXAMPLES = {
   imagegen batch ideas.jsonl --var product=mug,lamp --url http://127.0.0.1:8080
   imagegen batch matrix.yaml --retry-failed   tries again what failed before
 
-A script is a CSV or JSONL file whose columns are the fields of a request, or a YAML file with lists of
-values, whose product is the rows; see docs/batch.md.""",
+A script is a CSV or JSONL file whose columns are the fields of a request, or a YAML file with
+lists of values, whose product is the rows; see docs/batch.md.""",
     "presets": """\
   imagegen presets list
   imagegen presets check
@@ -169,7 +169,13 @@ def _add_batch(parser: ArgumentParser) -> None:
         "--var", action="append", default=[], metavar="NAME=A,B",
         help="values of {NAME} in rows that do not say their own; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="check and count, render nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true",
+        help="check, count and estimate GPU-seconds and cost; render nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--zip", action="store_true", help="put all of it into one file beside the folder as well"
+    )
     parser.add_argument(
         "--retry-failed", action="store_true",
         help="try rows again that failed before; otherwise they are left as they are",
@@ -185,6 +191,11 @@ def _add_source(parser: ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="ask the imagegen service at this address")
     where.add_argument("--local", action="store_true", help="render on this machine (the default)")
+    parser.add_argument(
+        "--id-token", action="store_true",
+        help="with --url: show Google's ID token of this machine's service account, as Cloud Run "
+        "wants it of invokers; an API key comes from IMAGEGEN_API_KEY",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
 
 

@@ -97,6 +97,7 @@ class Settings(BaseModel):
     api_key: str | None = Field(
         default=None,
         repr=False,
+        pattern="^[!-~]+$",
         description="The key with which `--url` asks a service that wants one.",
     )
     callers: str | None = Field(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,8 @@ def test_a_dry_run_of_a_thousand_rows_is_quick_and_leaves_nothing(workplace):
         "line 1001: invalid: no brand 'plian' (did you mean plain?); there are plain"
     )
     assert told[1] == "1,998 requests, 1,998 pictures; 1 bad row"
-    assert told[2] == "  line 2: plain  mug, number 0 – ä"
+    assert told[2] == "GPU-seconds and cost are not known: nothing has been rendered there yet"
+    assert told[3] == "  line 2: plain  mug, number 0 – ä"
     assert told[-1] == "  … and 1,993 more"
     assert sorted(path.name for path in workplace.iterdir()) == sorted([*before, "torch.py"])
 
@@ -208,9 +210,43 @@ def test_a_dry_run_of_a_thousand_rows_is_quick_and_leaves_nothing(workplace):
 def test_a_dry_run_for_machines(workplace, capsys):
     (workplace / "s.jsonl").write_text('{"brand": "plain", "prompt": "a"}\n{"brand": 7}\n')
     assert cli.main(["batch", "s.jsonl", "--dry-run", "--json"]) == 1
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["line"], line["status"]) for line in lines] == [(2, "invalid"), (1, "pending")]
     assert lines[1]["request"]["prompt"] == "a"
+    assert last == {"requests": 1, "pictures": 1, "todo": 1, "estimate": None}
+
+
+def test_a_dry_run_judges_by_earlier_runs(workplace, capsys):
+    (workplace / "s.csv").write_text("brand,prompt\nplain,a\nplain,b\n")
+    assert cli.main(["batch", "s.csv", "--zip"]) == 0
+    with zipfile.ZipFile("s-pictures.zip") as archive:
+        assert archive.testzip() is None
+        names = {Path(name).name for name in archive.namelist()}
+        page = archive.read("s-pictures/contact-sheet.html").decode()
+    assert all(f'src="./{name}"' in page for name in names if name.endswith(".png"))
+    assert names == {path.name for path in Path("s-pictures").iterdir()} - {
+        "journal.jsonl", ".lock",
+    }  # fmt: skip
+    before = sorted(Path("s-pictures").iterdir())
+    (workplace / "s.csv").write_text("brand,prompt,num_images\nplain,a,\nplain,c,3\n")
+    capsys.readouterr()
+    assert cli.main(["batch", "s.csv", "--dry-run", "--json"]) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["requests"], last["pictures"], last["todo"]) == (2, 4, 1)
+    assert last["estimate"]["pictures"] == 2
+    assert last["estimate"]["gpu_s"] > 0
+    assert last["estimate"]["source"] == "of earlier runs in s-pictures"
+    assert cli.main(["batch", "s.csv", "--dry-run"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "2 requests, 4 pictures; 1 finished before"
+    assert told[1].endswith("judged by 2 pictures of earlier runs in s-pictures")
+    assert sorted(Path("s-pictures").iterdir()) == before
+
+
+def test_a_zip_of_a_bucket_is_refused_before_anything_is_made(workplace, capsys):
+    (workplace / "s.csv").write_text("brand,prompt\nplain,a\n")
+    assert cli.main(["batch", "s.csv", "--zip", "-o", "gs://bucket/x"]) == 2
+    assert "--zip is made of a folder on this machine" in capsys.readouterr().err
 
 
 def test_a_script_without_rows_is_done_at_once_without_a_model(workplace):

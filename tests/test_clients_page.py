@@ -27,7 +27,7 @@ PAGE = (REPOSITORY / "docs" / "clients.md").read_text()
 # heading: (pictures that lie there afterwards, words that are printed)
 LEAVES = {
     "curl": (1, ""),
-    "Python": (2, "no brand 'auroa'"),
+    "Python": (5, "no brand 'auroa'"),
     "asyncio": (2, "mug.png lamp.png"),
     "AUTOMATIC1111's web UI: webuiapi": (1, "[7] aurora style, a red mug"),
     "imagegen batch": (4, "4 succeeded"),

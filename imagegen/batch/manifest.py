@@ -22,6 +22,9 @@ _COLUMNS = ("line", "status", "files", *GenerationRequest.model_fields, *_ABOUT_
 _FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
 
 
+FILES = ("manifest.json", "manifest.csv", "contact-sheet.html")
+
+
 @dataclass(frozen=True)
 class ManifestRow:
     """One row of a script: `invalid` never became a request, `pending` has not been answered."""
@@ -36,11 +39,10 @@ class ManifestRow:
 
 
 def write_manifest(title: str, rows: Iterable[ManifestRow], open_file: OpenFile) -> None:
-    """manifest.json, manifest.csv and contact-sheet.html, in one go and row by row."""
+    """Writes the FILES, in one go and row by row."""
     with ExitStack() as files:
         for_programs, for_spreadsheets, for_eyes = (
-            files.enter_context(open_file(name))
-            for name in ("manifest.json", "manifest.csv", "contact-sheet.html")
+            files.enter_context(open_file(name)) for name in FILES
         )
         for_programs.write(b'{"script": %s, "rows": [' % json.dumps(title).encode())
         # The mark tells spreadsheets that this is UTF-8.

@@ -57,6 +57,11 @@ class OutputBucket:
         record = self._records.get(_record(key))
         return None if record is None else RowResult.model_validate_json(record)
 
+    def results(self) -> Iterator[RowResult]:
+        """What is there now, for who only looks."""
+        self._look()
+        return map(RowResult.model_validate_json, self._records.values())
+
     def status(self, key: str) -> Status | None:
         result = self.result(key)
         return None if result is None else status_of(result, self._size_of)

@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -115,10 +115,10 @@ class OutputFolder:
         self._journal.flush()
 
     def _read_journal(self) -> int:
-        """Learns where each row's latest line stands; a line torn by a sudden death is cut off.
+        """Learns where each row's latest line stands. Returns the journal's size in bytes.
 
-        A line that is whole but unreadable counts as never written: its row runs again. Returns
-        the journal's size.
+        A line torn by a sudden death is cut off; one that is whole but unreadable counts as never
+        written: its row runs again.
         """
         offset = 0
         self._journal.seek(0)
@@ -137,3 +137,15 @@ class OutputFolder:
         except ValidationError:
             if line.startswith(f'{{"{_ID}": "'.encode()):
                 self.id = str(json.loads(line)[_ID])
+
+
+def results_in(path: Path) -> Iterator[RowResult]:
+    """What a folder's journal tells, oldest first; a folder that is in use may be looked at."""
+    try:
+        journal = (path / JOURNAL).open("rb")
+    except OSError:
+        return
+    with journal:
+        for line in journal:
+            with suppress(ValidationError):
+                yield RowResult.model_validate_json(line)

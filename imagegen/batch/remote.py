@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.client import Client
+from imagegen.client.address import IdToken
 from imagegen.errors import (
     FieldError,
     InvalidRequest,
@@ -26,10 +27,12 @@ class RemoteImages:
         self._formats = formats  # of each brand
 
     @classmethod
-    def connect(cls, url: str, api_key: str | None = None) -> RemoteImages:
+    def connect(
+        cls, url: str, api_key: str | None = None, id_token: IdToken | None = None
+    ) -> RemoteImages:
         """Raises ServiceUnreachable where no imagegen service answers at `url`."""
-        # No patience: whoever asks for pictures waits, and says so.
-        client = Client(url, api_key=api_key, patience_s=0)
+        # No patience: whoever asks for pictures waits himself, and tells of it.
+        client = Client(url, api_key, id_token=id_token, patience_s=0)
         try:
             brands = client.brands()
         except Unauthenticated as error:
@@ -52,6 +55,10 @@ class RemoteImages:
             raise InvalidRequest(
                 FieldError("format", f"no format {request.format!r}; there are {known}")
             )
+
+    def measured(self) -> Iterator[Generation]:
+        """The caller's latest generations, newest first."""
+        return iter(self._client.list(limit=100).generations)
 
     def generate(
         self, request: GenerationRequest, key: str | None, wanted: Callable[[], bool]

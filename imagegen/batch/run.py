@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from imagegen.batch.image_source import ImageSource, RequestCheck
+from imagegen.batch.manifest import FILES as MANIFEST_FILES
 from imagegen.batch.manifest import ManifestRow, write_manifest
 from imagegen.batch.output import BatchOutput, OpenFile, RowResult
 from imagegen.batch.row_queue import RowQueue
@@ -108,6 +109,14 @@ class Batch:
         """Writes the manifest of all rows, whatever became of them; also after an interruption."""
         self._output.publish(self._write_manifest)
         return self.outcome
+
+    def files(self) -> Iterator[str]:
+        """The names of everything that is there to be handed on, once it is finished."""
+        yield from MANIFEST_FILES
+        for row in self._script.rows:
+            result = self._output.result(row.key)
+            if result is not None and self._output.status(row.key) == "succeeded":
+                yield from result.files
 
     @property
     def outcome(self) -> Outcome:

@@ -10,33 +10,31 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from imagegen.batch.manifest import as_json
+from imagegen.batch.archive import write_zip
 from imagegen.batch.output import BatchOutput
 from imagegen.batch.output_folder import OutputFolder
 from imagegen.batch.rows import split_values
-from imagegen.batch.run import Batch, checked, invalid, pending
+from imagegen.batch.run import Batch, checked, invalid
 from imagegen.batch.script import PromptScript, read_script
 from imagegen.client.pace import MOST, Pace
+from imagegen.commands.forecast import counts, dry_run
 from imagegen.commands.progress import BatchProgress
 from imagegen.commands.rendering import DONE, SOME_FAILED, pictures_from
 from imagegen.errors import InvalidScript, InvalidSettings
-from imagegen.logs import printable
 from imagegen.settings import JobTask, Settings
-
-_SHOWN_ROWS = 5
 
 
 def batch(arguments: Namespace) -> int:
     """A prompt script: whatever has not been rendered yet is."""
     script = read_script(arguments.file, _variables(arguments.var))
-    check, opened = pictures_from(arguments.url)
+    check, opened = pictures_from(arguments)
     script = checked(script, check)
+    where = arguments.output or _beside(arguments.file)
     if arguments.dry_run:
-        return _dry_run(script, for_machines=arguments.json)
+        return dry_run(arguments, script, where)
     task = JobTask.from_environment()
     share = script if task is None else script.share(task.index, task.count)
-    where = arguments.output or _beside(arguments.file)
-    with _terminable(), _open_output(where, task) as output:
+    with _terminable(), _open_output(arguments, where, task) as output:
         title = PurePosixPath(arguments.file).name
         run = Batch(title, script, output, share, retry_failed=arguments.retry_failed)
         progress = BatchProgress(len(run.todo), sys.stdout, sys.stderr, as_json=arguments.json)
@@ -48,6 +46,8 @@ def batch(arguments: Namespace) -> int:
         finally:
             progress.close()
             outcome = run.finish()
+            if arguments.zip:
+                write_zip(Path(where), run.files(), Path(f"{where.rstrip('/')}.zip"))
             _conclude(run, where, progress)  # also to who interrupts: what is where
     return DONE if outcome.complete else SOME_FAILED
 
@@ -63,22 +63,6 @@ def _variables(said: Sequence[str]) -> dict[str, list[str]]:
     return variables
 
 
-def _dry_run(script: PromptScript, *, for_machines: bool) -> int:
-    progress = BatchProgress(0, sys.stdout, sys.stderr, as_json=for_machines)
-    for bad in script.bad_rows:
-        progress.row(invalid(bad))
-    if for_machines:
-        for row in script.rows:
-            progress.machine_line(as_json(pending(row)))
-    else:
-        print(_counts(script))
-        for row in script.rows[:_SHOWN_ROWS]:
-            print(printable(f"  line {row.line}: {row.request.brand}  {row.request.prompt}"))
-        if len(script.rows) > _SHOWN_ROWS:
-            print(f"  … and {len(script.rows) - _SHOWN_ROWS:,} more")
-    return SOME_FAILED if script.bad_rows else DONE
-
-
 def _beside(file: str) -> str:
     """The default output: beside a script in a bucket, else where the command runs."""
     script = PurePosixPath(file)
@@ -86,8 +70,10 @@ def _beside(file: str) -> str:
     return f"{folder}{script.stem}-pictures"
 
 
-def _open_output(where: str, task: JobTask | None) -> BatchOutput:
+def _open_output(arguments: Namespace, where: str, task: JobTask | None) -> BatchOutput:
     if where.startswith("gs://"):
+        if arguments.zip:
+            raise InvalidSettings(f"--zip is made of a folder on this machine, and {where} is none")
         from imagegen.batch.output_bucket import OutputBucket
         from imagegen.storage.bucket_folder import BucketFolder
 
@@ -112,7 +98,7 @@ def _announce(
     left = f"; {before.failed:,} failed before" if before.failed else ""
     if left and not arguments.retry_failed:
         left += " (--retry-failed tries them again)"
-    progress.note(f"{whose}{_counts(share)}{finished}{left}")
+    progress.note(f"{whose}{counts(share)}{finished}{left}")
     for bad in share.bad_rows:
         progress.row(invalid(bad))
 
@@ -125,15 +111,6 @@ def _conclude(run: Batch, where: str, progress: BatchProgress) -> None:
         progress.note(f"gave up, as nothing else was heard for long: {gave_up}")
     counts = ", ".join(f"{count:,} {status}" for status, count in told.items() if count)
     progress.note(f"{counts or 'no rows'}; pictures and manifest are in {where}")
-
-
-def _counts(script: PromptScript) -> str:
-    bad = f"; {_count(len(script.bad_rows), 'bad row')}" if script.bad_rows else ""
-    return f"{_count(len(script.rows), 'request')}, {_count(script.num_images, 'picture')}{bad}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _pace(arguments: Namespace, run: Batch) -> Pace:

@@ -18,6 +18,7 @@ from imagegen.bootstrap import build, load_brands
 from imagegen.commands.progress import RenderProgress
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest
+from imagegen.front.identity import IdTokens
 from imagegen.generation import GenerationRequest
 from imagegen.logs import LogStyle, configure_logs, printable
 from imagegen.parsing import parse_strings
@@ -35,7 +36,7 @@ def generate(arguments: Namespace) -> int:
     """One request; its pictures land in a folder."""
     request = _request(arguments)
     progress = RenderProgress(request.num_images, sys.stderr)
-    check, opened = pictures_from(arguments.url, progress.hear)
+    check, opened = pictures_from(arguments, progress.hear)
     check(request)
     arguments.output.mkdir(parents=True, exist_ok=True)  # before minutes of rendering for nothing
     with opened() as source, closing(progress):
@@ -80,16 +81,23 @@ def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[
 
 
 def pictures_from(
-    url: str | None, on_event: OnEvent | None = None
+    arguments: Namespace, on_event: OnEvent | None = None
 ) -> tuple[RequestCheck, OpenSource]:
     """How requests are checked, and the source to enter once there is something to render."""
-    if url is not None:
-        remote = RemoteImages.connect(url, Settings.from_environment().api_key)
+    if arguments.url is not None:
+        remote = service_at(arguments)
         return remote.check, lambda: nullcontext(remote)
     # Whoever may run this may use everything: nobody asks him for a key of the service's.
     here = {"deadline_s": _LONGEST_REQUEST_S, "auth": "none"}
     settings = Settings.from_environment().model_copy(update=here)
     return checks_of(load_brands(settings)[0]), lambda: _rendering_here(settings, on_event)
+
+
+def service_at(arguments: Namespace) -> RemoteImages:
+    """The service at `--url`, shown who asks. Raises ServiceUnreachable."""
+    api_key = Settings.from_environment().api_key
+    tokens = IdTokens(arguments.url).token if arguments.id_token else None
+    return RemoteImages.connect(arguments.url, api_key, tokens)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from scripted_server import Reply, ScriptedServer
 
-from imagegen import errors
+from imagegen import cli, errors
 from imagegen.batch.remote import RemoteImages
+from imagegen.front.identity import IdTokens
 from imagegen.generation import GenerationRequest
 
 BRANDS = {
@@ -80,6 +81,38 @@ def test_what_a_closed_door_means_is_said(server):
         server.replies["/brands"] = Reply(status=status, body=b"<html>")
         with pytest.raises(errors.ServiceUnreachable, match=words):
             RemoteImages.connect(server.url)
+
+
+def test_who_asks_is_told_by_the_environment_or_by_google(server, monkeypatch, tmp_path, capsys):
+    server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
+    server.replies["/images/x.png"] = Reply(body=b"picture")
+    monkeypatch.setenv("IMAGEGEN_API_KEY", "ik_1")
+    monkeypatch.setattr(IdTokens, "token", lambda self: "of-this-machine")
+    monkeypatch.chdir(tmp_path)
+    asks = ["generate", "--brand", "plain", "a mug", "--url", server.url]
+    assert cli.main(asks) == 0
+    assert {asked.headers["Authorization"] for asked in server.asked} == {"Bearer ik_1"}
+    monkeypatch.delenv("IMAGEGEN_API_KEY")
+    server.asked.clear()
+    assert cli.main([*asks, "--id-token"]) == 0
+    shown = {asked.headers["X-Serverless-Authorization"] for asked in server.asked}
+    assert shown == {"Bearer of-this-machine"}
+
+
+def test_a_dry_run_judges_by_what_the_service_made_last(server, monkeypatch, tmp_path, capsys):
+    made = generation("/images/x.png", b"picture")
+    made["usage"] = {"gpu_s": 2.0, "steps": 20, "estimated_cost_usd": 0.001}
+    server.replies["/generations?limit=100"] = Reply(body={"generations": [made, made]})
+    monkeypatch.chdir(tmp_path)
+    rows = "plain,a,,\nplain,b,10,\nplain,c,,8\n"
+    Path("s.csv").write_text("brand,prompt,num_inference_steps,num_images\n" + rows)
+    assert cli.main(["batch", "s.csv", "--dry-run", "--url", server.url]) == 0
+    told = capsys.readouterr().out.splitlines()
+    # two seconds for twenty steps: 2 + 1 + 8 * 2
+    assert told[1] == (
+        "about 19.00 GPU-seconds and $0.0095, judged by 2 pictures of yours that "
+        f"{server.url} made last"
+    )
 
 
 def _listens(port: int) -> bool:

@@ -84,7 +84,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     catalog = load_brands(Settings.from_environment())[0]
     source = Drawn(catalog, tmp_path / "asked.log")
     there = (checks_of(catalog), lambda: nullcontext(source))
-    monkeypatch.setattr(batching, "pictures_from", lambda url: there)
+    monkeypatch.setattr(batching, "pictures_from", lambda arguments: there)
     return tmp_path
 
 
