@@ -22,7 +22,9 @@ from imagegen.web.openapi.native import NATIVE_OPERATIONS
 from imagegen.web.openapi.openai import OPENAI_OPERATIONS
 from imagegen.web.openapi.operation import (
     A_BRAND,
+    HTML,
     JSON,
+    TEXT,
     Answer,
     Events,
     Operation,
@@ -139,6 +141,9 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
 def _responses(path: str, operation: Operation, *, needs_caller: bool) -> dict[str, Any]:
     failures = [*operation.failures, *([Unauthenticated] if needs_caller else [])]
     told = {str(status): _answer(answer) for status, answer in operation.answers.items()}
+    failure = _failure(path)
+    if any(HTML in answer.content for answer in operation.answers.values()):
+        failure = {**failure, HTML: TEXT}  # for browsers
     by_status: dict[int, list[type[ImagegenError]]] = {}
     for kind in failures:
         by_status.setdefault(_status(path, kind), []).append(kind)
@@ -148,8 +153,8 @@ def _responses(path: str, operation: Operation, *, needs_caller: bool) -> dict[s
         headers = {}
         if any(issubclass(kind, Busy) for kind in kinds):
             headers["Retry-After"] = "Seconds after which it is worth asking again."
-        told.setdefault(str(status), _answer(Answer(said, _failure(path), headers)))
-    told["default"] = _answer(Answer("Any other failure", _failure(path)))
+        told.setdefault(str(status), _answer(Answer(said, failure, headers)))
+    told["default"] = _answer(Answer("Any other failure", failure))
     return told
 
 

@@ -21,6 +21,7 @@ class Events:
 Schema = type[BaseModel] | Mapping[str, Any] | Events
 A_BRAND = "{a brand}"  # in an example: a brand that there is
 JSON = "application/json"
+HTML = "text/html"
 EVENT_STREAM = "text/event-stream"
 FILE: Mapping[str, Any] = {"type": "string", "format": "binary"}
 TEXT: Mapping[str, Any] = {"type": "string"}

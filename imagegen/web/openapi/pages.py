@@ -8,6 +8,7 @@ from typing import Any
 from imagegen.web.openapi.native import GENERATING
 from imagegen.web.openapi.operation import (
     FILE,
+    HTML,
     JSON,
     TEXT,
     Answer,
@@ -17,7 +18,6 @@ from imagegen.web.openapi.operation import (
 )
 from imagegen.web.studio_view import FIELDS
 
-_HTML = "text/html"
 _FORM = "application/x-www-form-urlencoded"
 _FIELDS: Mapping[str, Any] = {
     "type": "object",
@@ -35,7 +35,7 @@ PAGE_OPERATIONS: Operations = {
         summary="The studio",
         description="Fields of a request in the address are filled in. 404 from a service that "
         "renders alone.",
-        answers={200: Answer("The page", {_HTML: TEXT})},
+        answers={200: Answer("The page", {HTML: TEXT})},
     ),
     ("POST", "/"): Operation(
         tag="Pages",
@@ -43,7 +43,7 @@ PAGE_OPERATIONS: Operations = {
         description="Other sites' forms get 403.",
         body={_FORM: _FIELDS},
         answers={
-            status: Answer(text, {_HTML: TEXT})
+            status: Answer(text, {HTML: TEXT})
             for status, text in {
                 200: "The page with its pictures",
                 404: "The page; there is no such brand",
@@ -61,7 +61,7 @@ PAGE_OPERATIONS: Operations = {
         summary="The studio's form, for its script",
         description="Other sites' forms get 403.",
         body={_FORM: _FIELDS},
-        answers={200: Answer("The pictures", {_HTML: TEXT})},
+        answers={200: Answer("The pictures", {HTML: TEXT})},
         failures=GENERATING,
     ),
     ("GET", "/studio/state"): Operation(
@@ -84,6 +84,6 @@ PAGE_OPERATIONS: Operations = {
     ("GET", "/docs"): Operation(
         tag="Pages",
         summary="This document as a page on which to try it",
-        answers={200: Answer("The page", {_HTML: TEXT})},
+        answers={200: Answer("The page", {HTML: TEXT})},
     ),
 }
