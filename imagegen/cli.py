@@ -44,8 +44,8 @@ _EXAMPLES = {
   imagegen batch ideas.jsonl --var product=mug,lamp --url http://127.0.0.1:8080
   imagegen batch matrix.yaml --retry-failed   tries again what failed before
 
-A script is a CSV or JSONL file whose columns are the fields of a request, or a YAML file with
-lists of values, whose product is the rows; see docs/batch.md.""",
+A script is a CSV or JSONL file whose columns are the fields of a request, a YAML file with lists
+of values, whose product is the rows, or a batch file as OpenAI takes them; see docs/batch.md.""",
     "presets": """\
   imagegen presets list
   imagegen presets check

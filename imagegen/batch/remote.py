@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.client import Client
 from imagegen.client.address import IdToken
+from imagegen.client.answers import Brand
 from imagegen.errors import (
     FieldError,
     InvalidRequest,
@@ -22,9 +23,9 @@ from imagegen.problems import ASK_AGAIN_S
 class RemoteImages:
     """A service; `connect` learns its brands, so that scripts are checked early."""
 
-    def __init__(self, client: Client, formats: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, client: Client, brands: Iterable[Brand]) -> None:
         self._client = client
-        self._formats = formats  # of each brand
+        self._brands = {brand.id: brand for brand in brands}
 
     @classmethod
     def connect(
@@ -41,20 +42,26 @@ class RemoteImages:
             raise ServiceUnreachable(
                 f"no imagegen service answers at {url}: {error.detail}", ASK_AGAIN_S
             ) from None
-        return cls(client, {brand.id: frozenset(brand.formats) for brand in brands})
+        return cls(client, brands)
 
     def check(self, request: GenerationRequest) -> None:
         """Raises CallerError for what the service is sure to refuse; limits only it knows."""
-        formats = self._formats.get(request.brand)
-        if formats is None:
-            raise unknown_brand(request.brand, self._formats)
         # While its model loads, a service does not tell the built-in formats.
-        formats |= frozenset(BUILT_IN_NAMES)
+        formats = {*self._brand(request.brand).formats, *BUILT_IN_NAMES}
         if request.format is not None and request.format not in formats:
             known = ", ".join(sorted(formats))
             raise InvalidRequest(
                 FieldError("format", f"no format {request.format!r}; there are {known}")
             )
+
+    def steps_of(self, brand: str) -> int:
+        """The steps that a picture of the brand takes where nobody says how many."""
+        return int(self._brand(brand).defaults["num_inference_steps"])
+
+    def _brand(self, name: str) -> Brand:
+        if name not in self._brands:
+            raise unknown_brand(name, self._brands)
+        return self._brands[name]
 
     def measured(self) -> Iterator[Generation]:
         """The caller's latest generations, newest first."""

@@ -24,6 +24,8 @@ class BadRow:
 
     line: int
     message: str
+    original: str = field(default="", repr=False)  # the line itself, where its answer needs it
+    code: str = "invalid_request"  # of the failure that it would have been
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Cells:
     typed: bool = False
 
 
-def read_rows(file: str | Path) -> Iterator[Cells | BadRow]:
+def read_rows(data: bytes, file: str) -> Iterator[Cells | BadRow]:
     """Every row of a CSV or JSONL script, in order.
 
     Raises InvalidScript for what concerns the whole file.
     """
-    text = _decoded(read_file(file), str(file))
+    text = decoded(data, file)
     is_jsonl = suffix_of(file) in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
     return _read_jsonl(text) if is_jsonl else _read_csv(text)
 
@@ -63,7 +65,8 @@ def near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
-def _decoded(data: bytes, file: str) -> str:
+def decoded(data: bytes, file: str) -> str:
+    """A script's text. Raises InvalidScript where it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

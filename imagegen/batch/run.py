@@ -53,7 +53,7 @@ def checked(script: PromptScript, check: RequestCheck) -> PromptScript:
         try:
             check(row.request)
         except ImagegenError as error:
-            bad_rows.append(BadRow(row.line, error.detail))
+            bad_rows.append(BadRow(row.line, error.detail, row.original, error.code))
         else:
             rows.append(row)
     return PromptScript(tuple(rows), tuple(sorted(bad_rows, key=lambda bad: bad.line)))
@@ -109,6 +109,15 @@ class Batch:
         """Writes the manifest of all rows, whatever became of them; also after an interruption."""
         self._output.publish(self._write_manifest)
         return self.outcome
+
+    def answers(self) -> Iterator[tuple[ScriptRow | BadRow, RowResult | None]]:
+        """Every row of the script with what became of it; None while it is pending."""
+        both: tuple[Sequence[ScriptRow | BadRow], ...] = (self._script.rows, self._script.bad_rows)
+        for row in heapq.merge(*both, key=lambda row: row.line):
+            if isinstance(row, BadRow) or self._output.status(row.key) is None:
+                yield row, None
+            else:
+                yield row, self._output.result(row.key)
 
     def files(self) -> Iterator[str]:
         """The names of everything that is there to be handed on, once it is finished."""
@@ -178,21 +187,15 @@ class Batch:
                 pace.answered(result.generation.timings)
 
     def _write_manifest(self, open_file: OpenFile) -> None:
-        rows: Iterator[ManifestRow] = heapq.merge(
-            map(self._manifest_row, self._script.rows),
-            map(invalid, self._script.bad_rows),
-            key=lambda row: row.line,
-        )
+        rows = (_told(row, result) for row, result in self.answers())
         write_manifest(self._title, rows, open_file)
 
-    def _manifest_row(self, row: ScriptRow) -> ManifestRow:
-        if self._output.status(row.key) is None:
-            return pending(row)
-        result = self._output.result(row.key)
-        return pending(row) if result is None else _told(row, result)
 
-
-def _told(row: ScriptRow, result: RowResult) -> ManifestRow:
+def _told(row: ScriptRow | BadRow, result: RowResult | None) -> ManifestRow:
+    if isinstance(row, BadRow):
+        return invalid(row)
+    if result is None:
+        return pending(row)
     return ManifestRow(
         row.line, result.status, row.key, row.request, result, result.error_code, result.error
     )

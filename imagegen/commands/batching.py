@@ -5,19 +5,22 @@ from __future__ import annotations
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from imagegen.batch.archive import write_zip
 from imagegen.batch.output import BatchOutput
 from imagegen.batch.output_folder import OutputFolder
 from imagegen.batch.rows import split_values
-from imagegen.batch.run import Batch, checked, invalid
+from imagegen.batch.run import Batch, Outcome, checked, invalid
 from imagegen.batch.script import PromptScript, read_script
 from imagegen.client.pace import MOST, Pace
 from imagegen.commands.forecast import counts, dry_run
+from imagegen.commands.openai_batch import ERRORS, OUTPUT, understood_by, write_answers
 from imagegen.commands.progress import BatchProgress
 from imagegen.commands.rendering import DONE, SOME_FAILED, pictures_from
 from imagegen.errors import InvalidScript, InvalidSettings
@@ -26,30 +29,42 @@ from imagegen.settings import JobTask, Settings
 
 def batch(arguments: Namespace) -> int:
     """A prompt script: whatever has not been rendered yet is."""
-    script = read_script(arguments.file, _variables(arguments.var))
-    check, opened = pictures_from(arguments)
-    script = checked(script, check)
+    maker, variables = pictures_from(arguments), _variables(arguments.var)
+    script = read_script(arguments.file, variables, understood_by(maker.steps_of))
+    script = checked(script, maker.check)
     where = arguments.output or _beside(arguments.file)
     if arguments.dry_run:
         return dry_run(arguments, script, where)
     task = JobTask.from_environment()
     share = script if task is None else script.share(task.index, task.count)
-    with _terminable(), _open_output(arguments, where, task) as output:
+    with _terminable(), _open_output(arguments, script, where, task) as output:
         title = PurePosixPath(arguments.file).name
         run = Batch(title, script, output, share, retry_failed=arguments.retry_failed)
         progress = BatchProgress(len(run.todo), sys.stdout, sys.stderr, as_json=arguments.json)
         try:
             _announce(arguments, share, run, task, progress)
             if run.todo:
-                with opened() as source:
+                with maker.opened() as source:
                     run.run(source, _pace(arguments, run), progress.row)
         finally:
             progress.close()
-            outcome = run.finish()
-            if arguments.zip:
-                write_zip(Path(where), run.files(), Path(f"{where.rstrip('/')}.zip"))
+            outcome = _finish(arguments, script, run, output, where)
             _conclude(run, where, progress)  # also to who interrupts: what is where
     return DONE if outcome.complete else SOME_FAILED
+
+
+def _finish(
+    arguments: Namespace, script: PromptScript, run: Batch, output: BatchOutput, where: str
+) -> Outcome:
+    """Writes what is made of all rows, whatever became of them."""
+    outcome = run.finish()
+    names: Iterable[str] = run.files()
+    if script.is_openai:
+        output.publish(partial(write_answers, run, Path(where)))
+        names = chain((OUTPUT, ERRORS), names)
+    if arguments.zip:
+        write_zip(Path(where), names, Path(f"{where.rstrip('/')}.zip"))
+    return outcome
 
 
 def _variables(said: Sequence[str]) -> dict[str, list[str]]:
@@ -70,10 +85,15 @@ def _beside(file: str) -> str:
     return f"{folder}{script.stem}-pictures"
 
 
-def _open_output(arguments: Namespace, where: str, task: JobTask | None) -> BatchOutput:
+def _open_output(
+    arguments: Namespace, script: PromptScript, where: str, task: JobTask | None
+) -> BatchOutput:
     if where.startswith("gs://"):
-        if arguments.zip:
-            raise InvalidSettings(f"--zip is made of a folder on this machine, and {where} is none")
+        for asked, what in ((arguments.zip, "--zip"), (script.is_openai, "OpenAI's output file")):
+            if asked:
+                raise InvalidSettings(
+                    f"{what} is made of a folder on this machine, and {where} is none"
+                )
         from imagegen.batch.output_bucket import OutputBucket
         from imagegen.storage.bucket_folder import BucketFolder
 

@@ -8,10 +8,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagegen.batch.image_source import Delivery, ImageSource, LocalImages, RequestCheck, checks_of
+from imagegen.batch.image_source import (
+    Delivery,
+    ImageSource,
+    LocalImages,
+    RequestCheck,
+    checks_of,
+    steps_in,
+)
 from imagegen.batch.remote import RemoteImages
 from imagegen.batch.run import file_names
 from imagegen.bootstrap import build, load_brands
@@ -36,10 +43,10 @@ def generate(arguments: Namespace) -> int:
     """One request; its pictures land in a folder."""
     request = _request(arguments)
     progress = RenderProgress(request.num_images, sys.stderr)
-    check, opened = pictures_from(arguments, progress.hear)
-    check(request)
+    maker = pictures_from(arguments, progress.hear)
+    maker.check(request)
     arguments.output.mkdir(parents=True, exist_ok=True)  # before minutes of rendering for nothing
-    with opened() as source, closing(progress):
+    with maker.opened() as source, closing(progress):
         delivery = source.generate(request, None, lambda: True)
     names = _save(arguments.output, request, delivery)
     if arguments.json:
@@ -80,17 +87,25 @@ def _save(folder: Path, request: GenerationRequest, delivery: Delivery) -> list[
     return [str(path) for path in paths]
 
 
-def pictures_from(
-    arguments: Namespace, on_event: OnEvent | None = None
-) -> tuple[RequestCheck, OpenSource]:
-    """How requests are checked, and the source to enter once there is something to render."""
+@dataclass(frozen=True)
+class Maker:
+    """Who makes the pictures: this process, or a service."""
+
+    check: RequestCheck
+    steps_of: Callable[[str], int]  # a brand's own number; raises UnknownBrand
+    opened: OpenSource  # the source to enter once there is something to render
+
+
+def pictures_from(arguments: Namespace, on_event: OnEvent | None = None) -> Maker:
+    """The service at `--url`, or whatever the settings say of this machine."""
     if arguments.url is not None:
         remote = service_at(arguments)
-        return remote.check, lambda: nullcontext(remote)
+        return Maker(remote.check, remote.steps_of, lambda: nullcontext(remote))
     # Whoever may run this may use everything: nobody asks him for a key of the service's.
     here = {"deadline_s": _LONGEST_REQUEST_S, "auth": "none"}
     settings = Settings.from_environment().model_copy(update=here)
-    return checks_of(load_brands(settings)[0]), lambda: _rendering_here(settings, on_event)
+    catalog = load_brands(settings)[0]
+    return Maker(checks_of(catalog), steps_in(catalog), lambda: _rendering_here(settings, on_event))
 
 
 def service_at(arguments: Namespace) -> RemoteImages:

@@ -24,9 +24,10 @@ from pathlib import Path
 import pytest
 
 from imagegen import cli
-from imagegen.batch.image_source import Delivery, checks_of
+from imagegen.batch.image_source import Delivery, checks_of, steps_in
 from imagegen.bootstrap import load_brands
 from imagegen.commands import batching
+from imagegen.commands.rendering import Maker
 from imagegen.encoding import write_png
 from imagegen.engine.fake import FakeRenderer
 from imagegen.generation import GeneratedImage, Generation, GenerationRequest
@@ -83,7 +84,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IMAGEGEN_MODEL", "fake")
     catalog = load_brands(Settings.from_environment())[0]
     source = Drawn(catalog, tmp_path / "asked.log")
-    there = (checks_of(catalog), lambda: nullcontext(source))
+    there = Maker(checks_of(catalog), steps_in(catalog), lambda: nullcontext(source))
     monkeypatch.setattr(batching, "pictures_from", lambda arguments: there)
     return tmp_path
 

@@ -51,7 +51,12 @@ def to_request(asked: ImagesBody, preset: BrandPreset) -> GenerationRequest:
 
     Raises InvalidRequest, in our fields' names.
     """
-    return parse_fields(_said(asked, preset))
+    return request_of(asked, _usual_steps(preset))
+
+
+def request_of(asked: ImagesBody, usual_steps: int) -> GenerationRequest:
+    """The same for who knows of the brand no more than how many steps it usually takes."""
+    return parse_fields(_said(asked, usual_steps))
 
 
 def to_edit(
@@ -59,7 +64,9 @@ def to_edit(
 ) -> GenerationRequest:
     """The same for an edit. mask: in our way, white where the picture is repainted."""
     said = {"init_image": image, "mask": mask, "strength": _strength(asked, mask)}
-    return parse_fields(_said(asked, preset) | {k: v for k, v in said.items() if v is not None})
+    return parse_fields(
+        _said(asked, _usual_steps(preset)) | {k: v for k, v in said.items() if v is not None}
+    )
 
 
 def to_response(
@@ -129,12 +136,12 @@ def drawable_sizes(preset: BrandPreset, model: ModelInfo | None) -> str:
     return f"Say auto, or WIDTHxHEIGHT in multiples of 8{sides}{known}"
 
 
-def _said(asked: ImagesBody, preset: BrandPreset) -> dict[str, Any]:
+def _said(asked: ImagesBody, usual_steps: int) -> dict[str, Any]:
     said = {name: getattr(asked, name) for name in _SAME_NAMES}
     said |= {
-        "brand": preset.id,
+        "brand": asked.model,
         "num_images": asked.n,
-        "num_inference_steps": _steps(asked, preset),
+        "num_inference_steps": _steps(asked, usual_steps),
         "output_format": asked.output_format,
         "output_quality": _quality(asked),
         **_size(asked.size),
@@ -151,12 +158,15 @@ def _size(size: str | None) -> dict[str, Any]:
     return {"width": int(pixels[1]), "height": int(pixels[2])}
 
 
-def _steps(asked: ImagesBody, preset: BrandPreset) -> int | None:
+def _usual_steps(preset: BrandPreset) -> int:
+    return preset.to_public(None).defaults.num_inference_steps
+
+
+def _steps(asked: ImagesBody, usual_steps: int) -> int | None:
     factor = _STEPS_FACTOR[drawn_quality(asked)]
     if asked.num_inference_steps is not None or factor == 1:
         return asked.num_inference_steps
-    usual = preset.to_public(None).defaults.num_inference_steps
-    return min(MAX_STEPS, max(1, round(usual * factor)))
+    return min(MAX_STEPS, max(1, round(usual_steps * factor)))
 
 
 def _strength(asked: EditsBody, mask: SentPicture | None) -> float | None:
