@@ -18,6 +18,7 @@ from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
 from imagegen.client.pace import MOST
+from imagegen.client.request import PICTURES
 from imagegen.commands import batching, brands, cost, keys, publishing, rendering
 from imagegen.cost.assumptions import Assumptions
 from imagegen.errors import CallerError, ImagegenError, OperatorError, ServiceUnreachable
@@ -142,7 +143,7 @@ def _add_generate(parser: ArgumentParser) -> None:
         option = f"--{name.replace('_', '-')}"
         if name == "prompt":
             parser.add_argument("prompt", help=about)
-        elif name in rendering.PICTURES:
+        elif name in PICTURES:
             parser.add_argument(option, type=Path, metavar="FILE", help=about)
         elif field.annotation is bool:
             parser.add_argument(option, action="store_const", const="true", help=about)

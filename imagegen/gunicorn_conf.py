@@ -24,7 +24,8 @@ from imagegen.last_call import last_call
 MOST_IN_FLIGHT = FULL * RowLimits.MOST
 SPARE_THREADS = 32  # for probes, pages and pictures while every place is taken
 KEPT_ALIVE_CONNECTIONS = 1_000
-RECEIVE_S = 30.0  # for a request to arrive, its body included
+RECEIVE_S = 30.0  # for a request to arrive, its body included; more where much arrives:
+SLOWEST_BYTES_PER_S = 128 * 1024  # a picture of 20 MiB over a slow line
 
 # Seconds from SIGTERM on. Until PICTURES_S pictures may be rendered, less where the store is slow;
 # until ANSWERS_S what was rendered is stored and everybody is told; until LEFT_S connections are
@@ -80,6 +81,8 @@ class QuietLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 class BoundedConnection:
     """A client's socket, on which a request may trickle in for RECEIVE_S, byte by byte.
 
+    What comes at SLOWEST_BYTES_PER_S or faster does not trickle.
+
     `wsgi.STALLED_S` bounds each silence; a hundred clients that send a byte a second would still
     keep all threads. What is sent starts the time anew, for the next request.
     """
@@ -87,6 +90,7 @@ class BoundedConnection:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._since: float | None = None  # the request's first byte
+        self._received_bytes = 0  # of the request
         self._over = False
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -100,10 +104,12 @@ class BoundedConnection:
             return b""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if now > self._since + RECEIVE_S:
+        if now > self._since + RECEIVE_S + self._received_bytes / SLOWEST_BYTES_PER_S:
             self._over = True
             raise BlockingIOError("the request has not arrived in time")
-        return self._connection.recv(size)
+        data = self._connection.recv(size)
+        self._received_bytes += len(data)
+        return data
 
     def part(self, linger_s: float) -> None:
         """Everything is said: waits for the client to close, as long as that takes him.
@@ -120,7 +126,7 @@ class BoundedConnection:
         self._over = True
 
     def sendall(self, data: bytes) -> None:
-        self._since = None
+        self._since, self._received_bytes = None, 0
         self._connection.sendall(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -8,6 +8,7 @@ from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.client import Client
 from imagegen.client.address import IdToken
 from imagegen.client.answers import Brand
+from imagegen.client.request import PICTURES
 from imagegen.errors import (
     FieldError,
     InvalidRequest,
@@ -71,7 +72,9 @@ class RemoteImages:
         self, request: GenerationRequest, key: str | None, wanted: Callable[[], bool]
     ) -> Delivery:
         """As ImageSource says; an abandoned request is answered to nobody."""
-        fields = request.model_dump(mode="json", exclude_defaults=True)
+        sent = {name: getattr(request, name) for name in PICTURES}
+        fields = request.model_dump(mode="json", exclude_defaults=True, exclude=set(PICTURES))
+        fields |= {name: picture.data for name, picture in sent.items() if picture is not None}
         answered = self._client.generate(idempotency_key=key, **fields)
         pictures = tuple(image.bytes() for image in answered.images)
         return Delivery(Generation.model_validate(answered.model_dump()), pictures)

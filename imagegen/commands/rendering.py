@@ -22,6 +22,7 @@ from imagegen.batch.image_source import (
 from imagegen.batch.remote import RemoteImages
 from imagegen.batch.run import file_names
 from imagegen.bootstrap import build, load_brands
+from imagegen.client.request import PICTURES
 from imagegen.commands.progress import RenderProgress
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest
@@ -32,7 +33,6 @@ from imagegen.parsing import parse_strings
 from imagegen.settings import Settings
 
 DONE, SOME_FAILED = 0, 1
-PICTURES = ("init_image", "mask")  # fields of a request that are files here
 _LOAD_S = 900.0
 _LONGEST_REQUEST_S = 3_600.0  # nobody waits at a page for what a command renders
 

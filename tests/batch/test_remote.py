@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from scripted_server import Reply, ScriptedServer
+from sent_pictures import half_mask, scene, sent, text_of
 
 from imagegen import cli, errors
 from imagegen.batch.remote import RemoteImages
@@ -56,6 +57,15 @@ def test_a_picture_comes_back_whole(server):
     assert delivery.pictures == (b"picture",)
     assert server.asked[1].headers["Idempotency-Key"] == "key"
     assert json.loads(server.asked[1].body) == {"brand": "plain", "prompt": "a mug", "seed": 7}
+
+
+def test_pictures_go_along(server):
+    server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
+    server.replies["/images/x.png"] = Reply(body=b"picture")
+    request = REQUEST.model_copy(update={"init_image": sent(scene()), "mask": sent(half_mask())})
+    RemoteImages.connect(server.url).generate(request, None, lambda: True)
+    body = json.loads(server.asked[1].body)
+    assert (body["init_image"], body["mask"]) == (text_of(scene()), text_of(half_mask()))
 
 
 def test_requests_are_checked_before_they_are_sent(server):

@@ -62,6 +62,24 @@ def test_a_request_that_trickles_in_has_a_bound_too(monkeypatch: pytest.MonkeyPa
         assert connection.fileno() == ours.fileno()
 
 
+def test_a_large_request_over_a_slow_line_has_the_time_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gunicorn_conf, "RECEIVE_S", 0.1)
+    monkeypatch.setattr(gunicorn_conf, "SLOWEST_BYTES_PER_S", 1_000)
+    ours, client = socket.socketpair()
+    with ours, client:
+        connection = BoundedConnection(ours)
+        for _ in range(4):  # 2,000 bytes a second
+            client.sendall(bytes(200))
+            assert len(connection.recv(1_000)) == 200
+            time.sleep(0.1)
+        time.sleep(0.8)
+        client.sendall(b"late")
+        with pytest.raises(BlockingIOError):
+            connection.recv(100)
+
+
 @pytest.mark.parametrize("max_queue", [8, 64])
 def test_there_are_threads_for_everyone_the_engine_takes_in(max_queue: int) -> None:
     """Else the last ones would not even hear that the queue is full, nor the probes anything."""
