@@ -31,14 +31,20 @@ T = TypeVar("T")
 MOST_KEYS = 32  # the row counts of a few sizes; the driver keeps some megabytes for each graph
 GRAPHS_SHARE = 1 / 32  # of the device's memory, beside what eager calls use; row_limits leaves it
 EAGER_CALLS = 50  # after graphs were given up for want of memory: capturing takes about three
-WAITING_SHARE = 1 / 10  # of a call's time: who waits longer for the device has kept it busy
+# Of a call's time: who waits longer for the device at its end has kept it busy. On an H200 a step
+# of SD 1.5's shape at 8 rows waited over a tenth, and gaps between launches were still a fifth.
+WAITING_SHARE = 1 / 2
+
+
+class BeyondShare(MemoryError):
+    """Graphs would hold more than their share of the device."""
 
 
 class Recorder(Protocol):
     """Makes of a call one that does the same on the same tensors, and leaves its output there."""
 
     def record(self, call: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Raises MemoryError, or torch's own errors, where it does not fit."""
+        """Raises BeyondShare, MemoryError, or torch's own errors, where it does not fit."""
         ...
 
 
@@ -76,7 +82,8 @@ class Met(Enum):
     """What is known of a key without a replay."""
 
     ONCE = auto()
-    BUSY = auto()  # its kernels take longer to run than to launch: nothing to gain
+    BUSY = auto()  # its kernels take far longer to run than to launch: nothing to gain
+    TOO_LARGE = auto()  # for the graphs' share: smaller ones gain more
 
 
 class ReplayedDenoiser:
@@ -140,11 +147,13 @@ class ReplayedDenoiser:
             return prediction
         try:
             self._known[key] = fitting(partial(self._recorded, inputs, recorder))
-        except MemoryError:
-            pass  # the clause is left first: its traceback holds the recorder's tensors
+        except MemoryError as error:
+            beyond_share = isinstance(error, BeyondShare)
         else:
             return prediction
-        self._give_up_graphs()
+        self._give_up_graphs()  # after the clause: its traceback holds the recorder's tensors
+        if beyond_share:
+            self._known[key] = Met.TOO_LARGE
         return prediction
 
     def _recorded(self, inputs: DenoiserInputs, recorder: Recorder) -> Replay:
@@ -181,7 +190,7 @@ class GraphRecorder:
         self._taken_bytes = 0.0  # by the pool and the driver, since the pool is there
 
     def record(self, call: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Raises MemoryError where graphs would hold more than their share."""
+        """Raises BeyondShare where graphs would hold more than theirs, MemoryError otherwise."""
         self._warm_up(call)
         torch.cuda.empty_cache()  # blocks of eager calls are of no use to the pool
         free_before = free_bytes(self._device)
@@ -197,7 +206,7 @@ class GraphRecorder:
         self._graphs.add(graph)
         self._taken_bytes += free_before - free_bytes(self._device)
         if self._taken_bytes > self._most_bytes:
-            raise MemoryError(f"graphs hold {int(self._taken_bytes) >> 20} MiB")
+            raise BeyondShare(f"graphs hold {int(self._taken_bytes) >> 20} MiB")
         return partial(_replay, graph, output)
 
     def _warm_up(self, call: Callable[[], Tensor]) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,17 +107,28 @@ def cpu_row_limits(native_px: int, guided_step_s: float) -> RowLimits:
 
 
 def cuda_row_limits(native_px: int, step_s: StepSeconds) -> RowLimits:
-    """At the native side and at the largest of up to twice that where a guided picture fits."""
-    step_s(native_px, RowLimits.GUIDED_ROWS)  # the first call of all is slower
+    """At the native side and at the largest of up to twice that where a guided picture fits.
+
+    A start waits for every batch that is tried, and the first call of a shape is slow: few are.
+    """
+    guided = RowLimits.GUIDED_ROWS
+    sides = {native_px: step_s(native_px, guided)}
     larger = (native_px * quarters // 32 * 8 for quarters in (8, 7, 6, 5))
-    fits = (px for px in larger if math.isfinite(step_s(px, RowLimits.GUIDED_ROWS)))
-    sides = dict.fromkeys((native_px, next(fits, native_px)))
-    return RowLimits(tuple((px**2, most_rows(partial(step_s, px))) for px in sides))
+    tried = ((px, step_s(px, guided)) for px in larger)
+    sides |= dict(islice((one for one in tried if math.isfinite(one[1])), 1))
+    rows = {px: most_rows(seconds, partial(step_s, px)) for px, seconds in sides.items()}
+    return RowLimits(tuple((px**2, fit) for px, fit in rows.items()))
 
 
-def most_rows(step_s: Callable[[int], float]) -> int:
-    """The largest batch whose step is short enough, by doubling from one guided picture."""
+def most_rows(guided_s: float, step_s: Callable[[int], float]) -> int:
+    """A batch whose step is short enough and fits, halved from what one guided picture promises.
+
+    guided_s: seconds of its step. As a batch takes no more per row, the promise is not too high,
+    and where a fast device waits for launches it is low: there the batch is large all the same.
+    """
     rows = RowLimits.GUIDED_ROWS
-    while rows < RowLimits.MOST and step_s(2 * rows) <= LONGEST_STEP_S:
+    while rows < RowLimits.MOST and rows * guided_s <= LONGEST_STEP_S:  # twice as many rows take it
         rows *= 2
+    while rows > RowLimits.GUIDED_ROWS and step_s(rows) > LONGEST_STEP_S:
+        rows //= 2
     return rows

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from imagegen.diffusion import replay
 from imagegen.diffusion.renderer import DiffusersRenderer
-from imagegen.diffusion.replay import EAGER_CALLS, ReplayedDenoiser
+from imagegen.diffusion.replay import EAGER_CALLS, BeyondShare, ReplayedDenoiser
 from imagegen.generation import AdapterUse
 
 pytestmark = pytest.mark.torch
@@ -61,8 +61,12 @@ class Tape:
     def __init__(self) -> None:
         self.recorded = self.replayed = 0
         self.full = 0  # so many recordings run out of memory
+        self.beyond = 0  # so many before them take more than their share
 
     def record(self, call: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        if self.beyond:
+            self.beyond -= 1
+            raise BeyondShare("graphs hold too much")
         if self.full:
             self.full -= 1
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -161,7 +165,7 @@ def test_a_call_that_keeps_the_device_busy_is_not_recorded(
 ) -> None:
     renderer = loaded(model_folder())
     tape = taped(renderer)
-    ticks = iter([0.0, 0.9, 1.1])  # told, launched, done
+    ticks = iter([0.0, 0.9, 1.9])  # told, launched, done
     monkeypatch.setattr("imagegen.diffusion.replay.time.perf_counter", lambda: next(ticks))
     draw(renderer, small(num_inference_steps=6))
     assert tape.recorded == 0
@@ -176,6 +180,19 @@ def test_a_recording_that_does_not_fit_leaves_the_picture_eager(
     tape.full = 1
     assert draw(renderer, small(num_inference_steps=EAGER_CALLS + 5)) == [wanted]
     assert (tape.recorded, tape.replayed) == (1, 1), "after a while it is tried again"
+
+
+def test_one_too_large_for_the_share_is_not_recorded_again(
+    model_folder: Callable[..., Path],
+) -> None:
+    renderer = loaded(model_folder())
+    large, little = small(num_inference_steps=2 * EAGER_CALLS), small(width=64, num_inference_steps=4)
+    wanted = [draw(renderer, spec) for spec in (large, little)]
+    tape = taped(renderer)
+    tape.beyond = 1
+    assert [draw(renderer, spec) for spec in (large, little)] == wanted
+    assert tape.beyond == 0
+    assert tape.recorded == 1, "the little one: the large one had calls enough to be tried again"
 
 
 def test_graphs_make_room_for_whatever_runs_out_of_memory(

@@ -15,25 +15,36 @@ from imagegen.diffusion.row_limits import (
     cuda_row_limits,
     most_rows,
 )
-from imagegen.generation import AdapterUse, RowLimits
+from imagegen.generation import AdapterUse
 from imagegen.model_sizes import SideLimits
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.mark.parametrize(
-    ("fits", "rows"), [(0, 2), (2, 2), (3, 2), (4, 4), (23, 16), (63, 32), (64, 64), (10_000, 64)]
+    ("guided_s", "fits", "rows", "tried"),
+    [
+        (0.01, 64, 64, [64]),
+        (0.01, 63, 32, [64, 32]),
+        (0.01, 0, 2, [64, 32, 16, 8, 4]),
+        (0.04, 64, 32, [32]),  # for want of launches, not of the device's speed: large enough
+        (0.25, 64, 8, [8]),
+        (0.5, 64, 4, [4]),
+        (0.51, 64, 2, []),
+        (math.inf, 0, 2, []),
+    ],
 )
-def test_the_largest_batch_that_survives_is_found_by_doubling(fits: int, rows: int) -> None:
-    tried: list[int] = []
+def test_what_one_guided_picture_promises_is_tried_and_halved(
+    guided_s: float, fits: int, rows: int, tried: list[int]
+) -> None:
+    asked: list[int] = []
 
     def step_s(rows: int) -> float:
-        tried.append(rows)
-        return 0.9 if rows <= fits else 1.1
+        asked.append(rows)
+        return 0.9 if rows <= fits else math.inf
 
-    assert most_rows(step_s) == rows
-    assert tried == [4, 8, 16, 32, 64][: len(tried)], "never twice, never beyond a failure"
-    assert max(tried) <= min(2 * rows, RowLimits.MOST)
+    assert most_rows(guided_s, step_s) == rows
+    assert asked == tried, "a start waits for each"
 
 
 def test_on_a_cpu_a_step_is_about_as_much_work_at_any_size() -> None:
@@ -77,7 +88,7 @@ def test_the_largest_side_is_one_where_a_guided_picture_fits(
     room: int, probes: tuple[tuple[int, int], ...]
 ) -> None:
     """room: pixels that the device has memory for."""
-    limits = cuda_row_limits(512, lambda px, rows: 0.1 if rows * px**2 <= room else math.inf)
+    limits = cuda_row_limits(512, lambda px, rows: 0.01 if rows * px**2 <= room else math.inf)
     assert limits.probes == probes
 
 
