@@ -29,6 +29,7 @@ LEAVES = {
     "curl": (1, ""),
     "Python": (5, "no brand 'auroa'"),
     "asyncio": (2, "mug.png lamp.png"),
+    "OpenAI's client: openai": (3, "image_generation.completed 32x32"),
     "AUTOMATIC1111's web UI: webuiapi": (1, "[7] aurora style, a red mug"),
     "imagegen batch": (4, "4 succeeded"),
 }
