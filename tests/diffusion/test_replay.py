@@ -186,7 +186,10 @@ def test_one_too_large_for_the_share_is_not_recorded_again(
     model_folder: Callable[..., Path],
 ) -> None:
     renderer = loaded(model_folder())
-    large, little = small(num_inference_steps=2 * EAGER_CALLS), small(width=64, num_inference_steps=4)
+    large, little = (
+        small(num_inference_steps=2 * EAGER_CALLS),
+        small(width=64, num_inference_steps=4),
+    )
     wanted = [draw(renderer, spec) for spec in (large, little)]
     tape = taped(renderer)
     tape.beyond = 1

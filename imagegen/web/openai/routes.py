@@ -33,6 +33,7 @@ from imagegen.web.openai.translation import (
 )
 from imagegen.web.picture_room import picture_room
 
+_LONGEST_NAME = 80  # of a brand that is none, in the error
 Asked = TypeVar("Asked", bound=ImagesBody)
 
 
@@ -79,7 +80,7 @@ def _answer(
     translate: Callable[[Asked, BrandPreset], GenerationRequest],
 ) -> Response:
     caller, wanted = current_caller(), still_there(request)
-    preset = parts.catalog.seen_by(caller).get(asked.model)
+    preset = parts.catalog.seen_by(caller).get(asked.model[:_LONGEST_NAME])
     try:
         running = parts.generations.start(
             translate(asked, preset),
