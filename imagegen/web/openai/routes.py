@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Blueprint, Response, request
@@ -21,7 +21,7 @@ from imagegen.web.negotiation import json_body
 from imagegen.web.openai.bodies import EditsBody, GenerationsBody, ImagesBody
 from imagegen.web.openai.failures import in_their_words
 from imagegen.web.openai.pictures import mask_of, read_edit
-from imagegen.web.openai.stream import Kind, Storyteller, follow
+from imagegen.web.openai.stream import EventBody, Kind, Storyteller
 from imagegen.web.openai.translation import (
     drawable_sizes,
     to_edit,
@@ -89,7 +89,7 @@ def _answer(
             is_retry=is_retry(request),
         )
         if asked.stream:
-            return _stream(follow(running, wanted, Storyteller(kind, asked)))
+            return _stream(EventBody(running, wanted, Storyteller(kind, asked)))
         generation = running.result(wanted)
     except InvalidRequest as error:
         drawable = drawable_sizes(preset, parts.engine.status().model)
@@ -98,7 +98,7 @@ def _answer(
     return _json(to_response(asked, with_absolute_links(generation, root), files))
 
 
-def _stream(body: Iterator[bytes]) -> Response:
+def _stream(body: EventBody) -> Response:
     response = Response(body, mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep events until there are many
