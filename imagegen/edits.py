@@ -73,7 +73,11 @@ class SentPicture:
         said = text[prefix.end() :] if prefix else text
         if len(said) > 2 * MAX_FILE_BYTES:  # room for its line ends
             raise ValueError(f"must have at most {MAX_FILE_BYTES >> 20} MiB")
-        return cls.of_file(_from_base64(said))
+        try:
+            data = base64.b64decode("".join(said.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("must be a picture in base64, bare or as a data URL") from None
+        return cls.of_file(data)
 
     def to_text(self) -> str:
         """Bare base64."""
@@ -125,18 +129,6 @@ class Edit:
         """Equal to this one, and small: to be remembered."""
         mask = self.mask and SourcePixels(b"", self.mask.sha256)
         return Edit(SourcePixels(b"", self.init_image.sha256), mask, self.strength)
-
-
-def _from_base64(text: str) -> bytes:
-    """With line ends or without; text is not copied unless it has some. Raises ValueError."""
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        pass
-    try:
-        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
-    except ValueError:
-        raise ValueError("must be a picture in base64, bare or as a data URL") from None
 
 
 def steps_done(num_inference_steps: int, strength: float) -> int:

@@ -291,7 +291,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_sees_a_bar_and_failures_only():
     out, err = io.StringIO(), Terminal()
     progress = BatchProgress(4, out, err, as_json=False)
-    request = GenerationRequest(brand="plain", prompt="x")
+    request = {"brand": "plain", "prompt": "x"}
     progress.row(ManifestRow(2, "succeeded", "k", request))
     progress.row(ManifestRow(3, "failed", "k", request, error="\x1b[31mred\nline"))
     assert "2/4 · 1 without pictures · 0:00 left" in err.getvalue()

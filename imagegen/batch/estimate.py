@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from imagegen.generation import Generation, GenerationRequest
+from imagegen.generation import Generation
 
 
 @dataclass
@@ -48,24 +49,24 @@ class Measured:
     def is_empty(self) -> bool:
         return self._all.gpu_s <= 0
 
-    def estimate(self, requests: Iterable[GenerationRequest]) -> Estimate:
+    def estimate(self, requests: Iterable[Mapping[str, Any]]) -> Estimate:
         """For measured pictures only: not where `is_empty`."""
         gpu_s = sum(map(self._gpu_s, requests))
         usd_per_gpu_s = self._cost_usd / self._all.gpu_s
         return Estimate(gpu_s, gpu_s * usd_per_gpu_s, self._all.pictures)
 
-    def _gpu_s(self, request: GenerationRequest) -> float:
+    def _gpu_s(self, request: Mapping[str, Any]) -> float:
         """As its brand's pictures took, in proportion to the steps and the size it says itself.
 
         The named formats have about as many pixels as each other.
         """
-        sums = self._brands.get(request.brand, self._all)
+        sums = self._brands.get(request["brand"], self._all)
         gpu_s = sums.gpu_s / sums.pictures
-        if request.num_inference_steps is not None and sums.steps:
-            gpu_s *= request.num_inference_steps / (sums.steps / sums.pictures)
-        if request.width is not None and request.height is not None:
-            gpu_s *= request.width * request.height / (sums.pixels / sums.pictures)
-        return gpu_s * request.num_images
+        if (steps := request.get("num_inference_steps")) is not None and sums.steps:
+            gpu_s *= steps / (sums.steps / sums.pictures)
+        if "width" in request and "height" in request:
+            gpu_s *= request["width"] * request["height"] / (sums.pixels / sums.pictures)
+        return float(gpu_s * request["num_images"])
 
 
 def in_words(estimate: Estimate, source: str) -> str:

@@ -32,7 +32,7 @@ class ManifestRow:
     line: int
     status: Literal["succeeded", "failed", "invalid", "pending"]
     key: str | None = None
-    request: GenerationRequest | None = None
+    request: Mapping[str, Any] | None = None  # as ScriptRow.told has it
     result: RowResult | None = None
     error_code: str | None = None
     error: str | None = None
@@ -66,7 +66,7 @@ def as_json(row: ManifestRow) -> dict[str, Any]:
         "line": row.line,
         "status": row.status,
         "key": row.key,
-        "request": row.request and row.request.model_dump(mode="json", exclude_none=True),
+        "request": row.request and dict(row.request),
         "files": list(row.result.files) if row.result else [],
         "generation": generation and generation.model_dump(mode="json"),
         "error_code": row.error_code,
@@ -108,8 +108,8 @@ def _as_cards(row: ManifestRow) -> str:
     about = SheetRow(
         line=row.line,
         status=row.status,
-        brand=row.request.brand if row.request else "",
-        prompt=row.request.prompt if row.request else "",
+        brand=row.request["brand"] if row.request else "",
+        prompt=row.request["prompt"] if row.request else "",
         error=row.error or "",
     )
     generation = row.result.generation if row.result else None

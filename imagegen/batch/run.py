@@ -142,10 +142,10 @@ class Batch:
         """Asks for one row and keeps what comes. Raises Busy where the source says "not now"."""
         before = self._output.result(row.key)
         attempt = 1 if before is None else before.attempt + (before.status == "failed")
-        request = row.request
         # A run that was killed asks again with the same key: what was made for it is not made anew.
         key = f"{self._output.id}-{row.key}-{attempt}"
         try:
+            request = row.request
             delivery = source.generate(request, key, lambda: not self._stop.is_set())
             names = tuple(file_names(request, row.key))
             for name, data in zip(names, delivery.pictures, strict=True):
@@ -197,13 +197,13 @@ def _told(row: ScriptRow | BadRow, result: RowResult | None) -> ManifestRow:
     if result is None:
         return pending(row)
     return ManifestRow(
-        row.line, result.status, row.key, row.request, result, result.error_code, result.error
+        row.line, result.status, row.key, row.told, result, result.error_code, result.error
     )
 
 
 def pending(row: ScriptRow) -> ManifestRow:
     """What the manifest says about a row that has not been answered."""
-    return ManifestRow(row.line, "pending", row.key, row.request)
+    return ManifestRow(row.line, "pending", row.key, row.told)
 
 
 def invalid(bad: BadRow) -> ManifestRow:

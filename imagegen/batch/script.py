@@ -5,19 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imagegen.batch.matrix import read_matrix
 from imagegen.batch.openai_lines import Translate, is_openai, read_openai
 from imagegen.batch.rows import BadRow, Cells, near, read_file, read_rows, suffix_of
+from imagegen.batch.sent_files import files_in, in_base64
 from imagegen.batch.words import Variables, expand, names_in
+from imagegen.client.request import PICTURES
 from imagegen.errors import CallerError, InvalidScript
 from imagegen.generation import GenerationRequest
 from imagegen.parsing import parse_json, parse_strings
 
-_Read = tuple[int, str, GenerationRequest] | BadRow  # line, the line itself or "", what it asks for
+_NO_FILES: Mapping[str, str] = {}
+_DEFAULTS = {
+    name: field.default
+    for name, field in GenerationRequest.model_fields.items()
+    if field.default is not None and not field.is_required()
+}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a row asks for, before it has its key."""
+
+    line: int
+    request: GenerationRequest
+    original: str = ""  # the line itself, where its answer needs it
+    files: Mapping[str, str] = field(default_factory=dict)  # fields that come from files
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +50,22 @@ class ScriptRow:
     num_images: int
     content: bytes = field(repr=False)
     original: str = field(default="", repr=False)  # the line itself, where its answer needs it
+    files: Mapping[str, str] = field(default_factory=dict)  # fields that come from files, and where
 
     @property
     def request(self) -> GenerationRequest:
-        """What is asked for; its seed is always said."""
-        return GenerationRequest.model_validate_json(self.content)
+        """What is asked for; its seed is always said. Raises InvalidRequest: files may be gone."""
+        if not self.files:
+            return GenerationRequest.model_validate_json(self.content)
+        said = json.loads(self.content) | in_base64(self.files)
+        return parse_json(json.dumps(said).encode())
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The request for who only looks: files by their names, defaults included."""
+        said: dict[str, Any] = _DEFAULTS | json.loads(self.content)
+        sent = {name: f"Base64 of {len(said[name]):,} letters" for name in PICTURES if name in said}
+        return said | sent | dict(self.files)
 
 
 @dataclass(frozen=True)
@@ -72,11 +101,14 @@ def read_script(
     """
     data, given, used = read_file(file), dict(variables or {}), set[str]()
     if translate is not None and is_openai(data):
-        read: Iterable[_Read] = read_openai(data, str(file), translate)
-    elif suffix_of(file) in (".yaml", ".yml"):
-        read = _expanded(read_matrix(data, str(file)), given, used)
+        read: Iterable[_Asked | BadRow] = (
+            one if isinstance(one, BadRow) else _Asked(one[0], one[2], one[1])
+            for one in read_openai(data, str(file), translate)
+        )
     else:
-        read = _expanded(read_rows(data, str(file)), given, used)
+        is_matrix = suffix_of(file) in (".yaml", ".yml")
+        cells = (read_matrix if is_matrix else read_rows)(data, str(file))
+        read = _expanded(cells, str(file), given, used)
     rows: list[ScriptRow] = []
     bad_rows: list[BadRow] = []
     occurrences: Counter[bytes] = Counter()
@@ -84,33 +116,40 @@ def read_script(
         if isinstance(one, BadRow):
             bad_rows.append(one)
         else:
-            rows.append(_settle(*one, occurrences))
+            rows.append(_settle(one, occurrences))
     if unused := sorted(set(given) - used):
         raise InvalidScript(f"no prompt uses {{{unused[0]}}}{near(unused[0], used)}")
     return PromptScript(tuple(rows), tuple(bad_rows))
 
 
-def _expanded(rows: Iterable[Cells | BadRow], given: Variables, used: set[str]) -> Iterator[_Read]:
+def _expanded(
+    rows: Iterable[Cells | BadRow], script: str, given: Variables, used: set[str]
+) -> Iterator[_Asked | BadRow]:
     """Requests with the line they stand on; `used` learns which variables there are."""
     for cells in rows:
         if isinstance(cells, BadRow):
             yield cells
-            continue
-        used.update(names_in(str(cells.fields.get("prompt", ""))))
-        for request in _requests(cells, given):
-            yield request if isinstance(request, BadRow) else (cells.line, "", request)
+        else:
+            used.update(names_in(str(cells.fields.get("prompt", ""))))
+            yield from _requests(cells, script, given)
 
 
-def _requests(cells: Cells, given: Variables) -> Iterator[GenerationRequest | BadRow]:
+def _requests(cells: Cells, script: str, given: Variables) -> Iterator[_Asked | BadRow]:
+    files = files_in(cells.fields, script)
     try:
         prompts = _prompts(cells, given)
+        fields = {**cells.fields, **in_base64(files)}
     except ValueError as error:
         yield BadRow(cells.line, f"prompt: {error}")
         return
+    except CallerError as error:
+        yield BadRow(cells.line, error.detail)
+        return
     for prompt in prompts:
-        said = cells.fields if prompt is None else {**cells.fields, "prompt": prompt}
+        said = fields if prompt is None else {**fields, "prompt": prompt}
         try:
-            yield parse_json(json.dumps(said).encode()) if cells.typed else parse_strings(said)
+            read = parse_json(json.dumps(said).encode()) if cells.typed else parse_strings(said)
+            yield _Asked(cells.line, read, files=files)
         except CallerError as error:
             yield BadRow(cells.line, error.detail)
 
@@ -122,13 +161,12 @@ def _prompts(cells: Cells, given: Variables) -> Iterable[str | None]:
     return expand(prompt, {**given, **cells.variables})
 
 
-def _settle(
-    line: int, original: str, request: GenerationRequest, occurrences: Counter[bytes]
-) -> ScriptRow:
+def _settle(asked: _Asked, occurrences: Counter[bytes]) -> ScriptRow:
     """Gives a request its key and, where none is said, a seed derived from it.
 
     The content is what differs from the defaults, so keys survive new request fields.
     """
+    request = asked.request
     content = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
     same = hashlib.sha256(content.encode()).digest()[:16]
     occurrences[same] += 1
@@ -136,5 +174,7 @@ def _settle(
     if request.seed is None:
         seed = int.from_bytes(digest.digest()[-4:], "big")
         request = request.model_copy(update={"seed": seed})
-    settled = request.model_dump_json(exclude_defaults=True).encode()
-    return ScriptRow(line, digest.hexdigest()[:16], request.num_images, settled, original)
+    kept = request.model_dump_json(exclude_defaults=True, exclude=set(asked.files)).encode()
+    key = digest.hexdigest()[:16]
+    files = asked.files or _NO_FILES  # one for all
+    return ScriptRow(asked.line, key, request.num_images, kept, asked.original, files)

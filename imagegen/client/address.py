@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 from imagegen.client.talk import Answer, Ask, Talk
-from imagegen.errors import RenderFailed, ServiceUnreachable
+from imagegen.errors import RenderFailed, ServiceUnreachable, Unauthenticated
 from imagegen.problems import ASK_AGAIN_S
 
 IdToken = str | Callable[[], str]
@@ -20,9 +20,11 @@ class Address:
     """A service's address and the caller's credentials, which no other host ever gets."""
 
     def __init__(self, url: str, api_key: str | None = None, id_token: IdToken | None = None):
-        """Raises ServiceUnreachable where `url` is no address."""
+        """Raises ServiceUnreachable where `url` is no address, Unauthenticated for no key."""
         if not is_address(url):
             raise ServiceUnreachable(f"{url!r} is no http(s) address", ASK_AGAIN_S)
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise Unauthenticated("the API key holds characters that no key has")
         self.url = url.rstrip("/")
         self._api_key = api_key
         self._id_token = id_token

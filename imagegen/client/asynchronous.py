@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from itertools import islice
 from types import TracebackType
 from typing import Any, Unpack
@@ -11,9 +12,19 @@ from typing import Any, Unpack
 import httpx2
 
 from imagegen.client.address import Address, IdToken
-from imagegen.client.answers import AsyncPictures, Brand, Ended, Page
-from imagegen.client.connection import FAULTS, LIMITS, answer_of, timeouts, unreachable
+from imagegen.client.answers import AsyncPicture, AsyncPictures, Brand, Ended, Page
+from imagegen.client.connection import (
+    FAULTS,
+    LIMITS,
+    Kept,
+    answer_of,
+    is_stream,
+    request_of,
+    unreachable,
+)
+from imagegen.client.events import AsyncEvent, Done
 from imagegen.client.pace import Pace
+from imagegen.client.reading import Reader
 from imagegen.client.request import RequestFields, body_of
 from imagegen.client.service import PATIENCE_S, SILENCE_S, Service
 from imagegen.client.talk import Answer, Ask, Conversation, Pause, T, Talk
@@ -36,8 +47,7 @@ class AsyncClient:
         self._http = httpx2.AsyncClient(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),
-            (AsyncPictures, Page[AsyncPictures]),
-            self._picture,
+            Reader((AsyncPictures, Page[AsyncPictures], AsyncPicture), self._picture),
             silence_s=timeout_s,
             patience_s=patience_s,
         )
@@ -47,6 +57,28 @@ class AsyncClient:
     ) -> AsyncPictures:
         """As Client.generate; a file comes with `await generation.images[0].save()`."""
         return await self._run(self._service.generate(body_of(fields), idempotency_key))
+
+    async def stream(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
+    ) -> AsyncIterator[AsyncEvent]:
+        """As Client.stream: what happens on the way to the pictures."""
+        listening = self._service.listen(body_of(fields), idempotency_key)
+        while not listening.has_ended:
+            kept: Kept = []
+            if not await self._run(self._service.connect(listening), kept):
+                yield Done(await self.wait(listening.id or ""))
+                return
+            error: Exception | None = None
+            async with aclosing(kept[0]) as response:
+                try:
+                    async for message in httpx2.EventSource(response):
+                        event = listening.hear(message.event, message.data, message.id)
+                        if event is not None:
+                            yield event
+                except FAULTS as broken:
+                    error = broken
+            if not listening.has_ended:
+                await asyncio.sleep(listening.wait_s(error))
 
     async def submit(
         self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
@@ -130,8 +162,8 @@ class AsyncClient:
     async def _picture(self, image: GeneratedImage) -> bytes:
         return await self._run(self._service.picture(image))
 
-    async def _run(self, talk: Talk[T]) -> T:
-        """Runs a talk to its end."""
+    async def _run(self, talk: Talk[T], kept: Kept | None = None) -> T:
+        """Runs a talk to its end. kept: gets the response whose events to read."""
         conversation = Conversation(talk)
         while (step := conversation.step) is not None:
             if isinstance(step, Pause):
@@ -139,23 +171,20 @@ class AsyncClient:
                 conversation.hear()
                 continue
             try:
-                answer = await self._answer(step)
+                answer = await self._answer(step, kept)
             except FAULTS as error:
                 conversation.fail(unreachable(step.url, error))
             else:
                 conversation.hear(answer)
         return conversation.result
 
-    async def _answer(self, ask: Ask) -> Answer:
-        return answer_of(
-            await self._http.request(
-                ask.method,
-                ask.url,
-                content=ask.body,
-                headers=ask.headers,
-                timeout=timeouts(ask.timeout_s),
-            )
-        )
+    async def _answer(self, ask: Ask, kept: Kept | None) -> Answer:
+        response = await self._http.send(request_of(self._http, ask), stream=True)
+        if kept is not None and is_stream(ask, response):
+            kept.append(response)
+            return answer_of(response, b"")
+        async with aclosing(response):
+            return answer_of(response, await response.aread())
 
 
 def _outcome_of(task: asyncio.Task[AsyncPictures]) -> AsyncPictures | Exception:

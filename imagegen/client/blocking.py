@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from types import TracebackType
@@ -12,10 +13,20 @@ from typing import Any, Unpack
 import httpx2
 
 from imagegen.client.address import Address, IdToken
-from imagegen.client.answers import Brand, Ended, Page, Pictures
-from imagegen.client.connection import FAULTS, LIMITS, answer_of, timeouts, unreachable
+from imagegen.client.answers import Brand, Ended, Page, Picture, Pictures
+from imagegen.client.connection import (
+    FAULTS,
+    LIMITS,
+    Kept,
+    answer_of,
+    is_stream,
+    request_of,
+    unreachable,
+)
 from imagegen.client.crew import Crew
+from imagegen.client.events import Done, Event
 from imagegen.client.pace import Pace
+from imagegen.client.reading import Reader
 from imagegen.client.request import RequestFields, body_of
 from imagegen.client.service import PATIENCE_S, SILENCE_S, Service
 from imagegen.client.talk import Answer, Ask, Conversation, Pause, T, Talk
@@ -47,8 +58,7 @@ class Client:
         self._http = httpx2.Client(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),
-            (Pictures, Page[Pictures]),
-            self._picture,
+            Reader((Pictures, Page[Pictures], Picture), self._picture),
             silence_s=timeout_s,
             patience_s=patience_s,
         )
@@ -62,6 +72,31 @@ class Client:
         has a key of its own, so only its own retries do. Raises ImagegenError.
         """
         return self._run(self._service.generate(body_of(fields), idempotency_key))
+
+    def stream(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
+    ) -> Iterator[Event]:
+        """Asks for pictures and tells what happens: queued, step, preview, image, done.
+
+        Connects again where the connection breaks. Raises the ImagegenError that it ends with.
+        """
+        listening = self._service.listen(body_of(fields), idempotency_key)
+        while not listening.has_ended:
+            kept: Kept = []
+            if not self._run(self._service.connect(listening), kept):
+                yield Done(self.wait(listening.id or ""))
+                return
+            error: Exception | None = None
+            with closing(kept[0]) as response:
+                try:
+                    for message in httpx2.EventSource(response):
+                        event = listening.hear(message.event, message.data, message.id)
+                        if event is not None:
+                            yield event
+                except FAULTS as broken:
+                    error = broken
+            if not listening.has_ended:
+                time.sleep(listening.wait_s(error))
 
     def submit(
         self, *, idempotency_key: str | None = None, **fields: Unpack[RequestFields]
@@ -144,8 +179,8 @@ class Client:
     def _picture(self, image: GeneratedImage) -> bytes:
         return self._run(self._service.picture(image))
 
-    def _run(self, talk: Talk[T]) -> T:
-        """Runs a talk to its end on this thread."""
+    def _run(self, talk: Talk[T], kept: Kept | None = None) -> T:
+        """Runs a talk to its end on this thread. kept: gets the response whose events to read."""
         conversation = Conversation(talk)
         while (step := conversation.step) is not None:
             if isinstance(step, Pause):
@@ -153,20 +188,17 @@ class Client:
                 conversation.hear()
                 continue
             try:
-                answer = self._answer(step)
+                answer = self._answer(step, kept)
             except FAULTS as error:
                 conversation.fail(unreachable(step.url, error))
             else:
                 conversation.hear(answer)
         return conversation.result
 
-    def _answer(self, ask: Ask) -> Answer:
-        return answer_of(
-            self._http.request(
-                ask.method,
-                ask.url,
-                content=ask.body,
-                headers=ask.headers,
-                timeout=timeouts(ask.timeout_s),
-            )
-        )
+    def _answer(self, ask: Ask, kept: Kept | None) -> Answer:
+        response = self._http.send(request_of(self._http, ask), stream=True)
+        if kept is not None and is_stream(ask, response):
+            kept.append(response)
+            return answer_of(response, b"")
+        with closing(response):
+            return answer_of(response, response.read())

@@ -26,6 +26,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a key
     body: bytes | None = field(default=None, repr=False)
     timeout_s: float = QUICK_S  # of silence
+    streams: bool = False  # whether the connection is kept, for events to be read from it
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def counts(script: PromptScript) -> str:
 
 def _show(script: PromptScript) -> None:
     for row in islice(script.rows, _SHOWN_ROWS):
-        request = row.request
-        print(printable(f"  line {row.line}: {request.brand}  {request.prompt}"))
+        told = row.told
+        print(printable(f"  line {row.line}: {told['brand']}  {told['prompt']}"))
     if len(script.rows) > _SHOWN_ROWS:
         print(f"  … and {len(script.rows) - _SHOWN_ROWS:,} more")
 
@@ -87,7 +87,7 @@ def _estimate(
             return f"GPU-seconds and cost are not known: {error.detail}", None
     if measured.is_empty:
         return "GPU-seconds and cost are not known: nothing has been rendered there yet", None
-    return source, measured.estimate(row.request for row in todo)
+    return source, measured.estimate(row.told for row in todo)
 
 
 def _generations(results: Iterable[RowResult]) -> Iterator[Generation]:

@@ -19,7 +19,7 @@ def describe(row: ManifestRow) -> str:
     """One line about one row: what became of it and where its pictures are."""
     place = f"line {row.line}"
     if row.status == "succeeded" and row.result and row.request:
-        words = f"{row.request.brand}  {row.request.prompt}"
+        words = f"{row.request['brand']}  {row.request['prompt']}"
         return printable(f"{place}: {words}  ->  {', '.join(row.result.files)}")
     return printable(f"{place}: {row.status}: {row.error}")
 

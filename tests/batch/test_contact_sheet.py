@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from imagegen.batch.manifest import ManifestRow, write_manifest
 from imagegen.batch.output import RowResult
-from imagegen.generation import GeneratedImage, Generation, GenerationRequest
+from imagegen.generation import GeneratedImage, Generation
 
 pytestmark = pytest.mark.browser
 NASTY = '</script><img src=x onerror="alert(1)"> & “quotes” 東京'
@@ -35,7 +35,7 @@ def succeeded(line: int, brand: str, prompt: str, file: str) -> ManifestRow:
         id="gen_1", status="succeeded", brand=brand, preset_version="", model="",
         created_at=datetime.now(UTC), images=(image,),
     )  # fmt: skip
-    request = GenerationRequest(brand=brand, prompt=prompt)
+    request = {"brand": brand, "prompt": prompt}
     result = RowResult(key="k", status="succeeded", files=(file,), generation=generation)
     return ManifestRow(line, "succeeded", "k", request, result)
 
@@ -49,9 +49,7 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
         succeeded(2, "aurora", "a red mug", names[0]),
         succeeded(3, "pop", "a red lamp", names[1]),
         succeeded(4, "pop", NASTY, names[2]),
-        ManifestRow(
-            5, "failed", "k", GenerationRequest(brand="pop", prompt="no"), error="it broke"
-        ),
+        ManifestRow(5, "failed", "k", {"brand": "pop", "prompt": "no"}, error="it broke"),
         ManifestRow(6, "invalid", error="seed: must be a whole number"),
     ]
     write_manifest(f"winter {NASTY}", rows, lambda name: (tmp_path / name).open("wb"))

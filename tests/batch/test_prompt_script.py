@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from imagegen.batch.script import PromptScript, read_script
-from imagegen.errors import InvalidScript
+from imagegen.errors import InvalidRequest, InvalidScript
 
 
 def csv_script(folder: Path, text: str | bytes, **variables: list[str]) -> PromptScript:
@@ -241,3 +243,47 @@ def test_a_thousand_rows_are_read_at_once(tmp_path):
     script = csv_script(tmp_path, "brand,prompt\n" + lines, product=["mug", "lamp"])
     assert len(script.rows) == 2_000
     assert time.monotonic() - started_s < 5
+
+
+def test_pictures_to_start_from_are_files_beside_the_script(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name, colour in (("mug.png", "red"), ("mask.webp", "white")):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / "photos" / name)
+    script = csv_script(
+        tmp_path,
+        "brand,prompt,init_image,mask,strength\n"
+        "a,{what},photos/mug.png,photos/mask.webp,0.5\na,gone,photos/none.png,,\n"
+        f"a,elsewhere,{tmp_path}/photos/mug.png,,\na,text,{tmp_path}/script.csv.png,,\n",
+        what=["one", "two"],
+    )
+    (tmp_path / "script.csv.png").write_text("no picture")
+    first, second, third = script.rows
+    assert first.request.init_image == third.request.init_image
+    assert (first.request.strength, first.request.mask.width) == (0.5, 64)
+    assert first.key != second.key
+    assert first.told["init_image"] == str(tmp_path / "photos/mug.png")
+    assert len(first.content) < 200, "pictures are not kept in memory"
+    told = {bad.line: bad.message for bad in script.bad_rows}
+    assert "init_image: cannot read" in told[3]
+    assert told[5].startswith("init_image: ")
+
+    [sent] = jsonl_script(
+        tmp_path,
+        {
+            "brand": "a",
+            "prompt": "x",
+            "init_image": base64.b64encode((tmp_path / "photos" / "mug.png").read_bytes()).decode(),
+        },
+    ).rows
+    assert sent.request.init_image == first.request.init_image
+    assert re.fullmatch("Base64 of [0-9,]+ letters", sent.told["init_image"])
+
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "photos" / "mug.png")
+    [changed, *_] = csv_script(
+        tmp_path,
+        "brand,prompt,init_image,mask,strength\na,one,photos/mug.png,photos/mask.webp,0.5\n",
+    ).rows
+    assert changed.key != first.key, "another picture is another row"
+    (tmp_path / "photos" / "mug.png").unlink()
+    with pytest.raises(InvalidRequest, match="init_image: cannot read"):
+        _ = changed.request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import is_dataclass
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class InALoop:
 
     def __getattr__(self, name: str) -> Any:
         there = getattr(self._inside, name)
-        if name == "batch":
+        if name in ("batch", "stream"):
             return lambda *arguments, **named: self._told(there(*arguments, **named))
         if not callable(there):
             return self._wrapped(there)
@@ -47,7 +48,7 @@ class InALoop:
         try:
             while True:
                 try:
-                    yield self._loop.run(anext(events))
+                    yield self._wrapped(self._loop.run(anext(events)))
                 except StopAsyncIteration:
                     return
         finally:
@@ -56,7 +57,8 @@ class InALoop:
     def _wrapped(self, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(self._wrapped, value))
-        return InALoop(self._loop, value) if isinstance(value, BaseModel) else value
+        ours = isinstance(value, BaseModel) or is_dataclass(value)
+        return InALoop(self._loop, value) if ours else value
 
 
 @pytest.fixture(params=["blocking", "asynchronous"])

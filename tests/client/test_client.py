@@ -247,6 +247,85 @@ def test_an_id_stays_one_segment_of_the_path(server, connect):
     assert server.asked[0].path == "/generations/..%2Fbrands%3Fx%3D1%23y"
 
 
+def message(number: int, kind: str, data: object) -> bytes:
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
+QUEUED = message(1, "queued", {"id": "gen_1", "status": "queued", "queue_position": 2})
+FIRST_STEP = message(2, "step", {"index": 0, "step": 1, "of": 2, "eta_s": None})
+LOOK = message(3, "preview", {"index": 0, "content_type": "image/jpeg", "image": "anBlZw=="})
+IMAGE = message(4, "image", {"index": 0, **generation()["images"][0]})
+DONE = message(5, "done", generation())
+EVENTS = "/generations/gen_1/events"
+
+
+def test_what_happens_on_the_way_is_told(server, connect):
+    news = message(6, "something_new", {}) + b": still here\n\n"
+    body = b"retry: 1000\n\n" + QUEUED + FIRST_STEP + LOOK + IMAGE + news + DONE
+    server.replies["/generate"] = Reply(200, body, STREAM)
+    server.replies["/images/x.png"] = Reply(body=b"picture")
+    queued, step, look, image, done = connect(server.url).stream(**MUG)
+    assert (queued.kind, queued.id, queued.queue_position) == ("queued", "gen_1", 2)
+    assert (step.kind, step.index, step.step, step.of, step.eta_s) == ("step", 0, 1, 2, None)
+    assert (look.kind, look.jpeg) == ("preview", b"jpeg")
+    assert (image.kind, image.index, image.image.bytes()) == ("image", 0, b"picture")
+    assert (done.kind, done.generation.id) == ("done", "gen_1")
+    assert server.asked[0].headers["Accept"] == "text/event-stream"
+    assert len(server.asked[0].headers["Idempotency-Key"]) == 32
+
+
+def test_a_stream_that_breaks_goes_on_where_it_was(server, connect):
+    cut = STREAM | {"Content-Length": "99999"}
+    server.replies["/generate"] = [
+        problem(503, "draining", "0"),
+        Reply(200, QUEUED + FIRST_STEP, cut),
+    ]
+    server.replies[EVENTS] = [
+        Reply(200, b": nothing\n\n", STREAM), problem(429, "too_many_streams", "0"),
+        Reply(200, IMAGE, STREAM), Reply(200, DONE, STREAM),
+    ]  # fmt: skip
+    kinds = [event.kind for event in connect(server.url).stream(**MUG)]
+    assert kinds == ["queued", "step", "image", "done"]
+    assert [asked.path for asked in server.asked] == ["/generate"] * 2 + [EVENTS] * 4
+    assert server.asked[0].headers["Idempotency-Key"] == server.asked[1].headers["Idempotency-Key"]
+    said = [asked.headers["Last-Event-ID"] for asked in server.asked[2:]]
+    assert said == ["2", "2", "2", "4"]
+
+
+def test_one_that_breaks_before_anything_was_heard_is_asked_for_again(server, connect):
+    cut = Reply(200, b"retry: 1", STREAM | {"Content-Length": "99999"})
+    server.replies["/generate"] = [cut, Reply(200, QUEUED + DONE, STREAM)]
+    assert [event.kind for event in connect(server.url).stream(**MUG)] == ["queued", "done"]
+    assert len({asked.headers["Idempotency-Key"] for asked in server.asked}) == 1
+
+
+def test_where_nothing_follows_the_record_tells_the_end(server, connect):
+    server.replies["/generate"] = Reply(200, QUEUED, STREAM)
+    server.replies[EVENTS] = Reply(204)
+    server.replies["/generations/gen_1"] = Reply(body=generation())
+    assert [event.kind for event in connect(server.url).stream(**MUG)] == ["queued", "done"]
+
+
+def test_a_stream_that_ends_badly_raises_why(server, connect):
+    failed = message(2, "error", {"code": "deadline_exceeded", "detail": "too late"})
+    server.replies["/generate"] = Reply(200, QUEUED + failed, STREAM)
+    with pytest.raises(errors.DeadlineExceeded, match="too late"):
+        list(connect(server.url).stream(**MUG))
+    server.replies["/generate"] = problem(422, "banned_term")
+    with pytest.raises(errors.BannedTerm):
+        list(connect(server.url).stream(**MUG))
+    server.replies["/generate"] = Reply(200, message(1, "queued", {"no": "id"}), STREAM)
+    with pytest.raises(errors.ServiceUnreachable, match="'queued' cannot be read"):
+        list(connect(server.url).stream(**MUG))
+    server.replies["/generate"] = Reply(200, b"", STREAM)
+    with pytest.raises(errors.ServiceUnreachable, match="ended early"):
+        list(connect(server.url).stream(**MUG))
+    server.replies["/generate"] = Reply(200, b"<html>")
+    with pytest.raises(errors.ServiceUnreachable, match="is no imagegen service"):
+        list(connect(server.url).stream(**MUG))
+
+
 def test_generations_are_listed_page_by_page(server, connect):
     first = {"generations": [generation()], "cursor": "c.gen_1"}
     server.replies["/generations?brand=plain&limit=1"] = Reply(body=first)
@@ -301,6 +380,13 @@ def test_requests_are_taken_as_they_are_needed_and_one_may_leave_early(server, c
 def test_a_mistake_in_the_callers_own_code_is_raised(server, connect):
     with pytest.raises(AttributeError):
         list(connect(server.url).batch([17]))
+
+
+def test_what_no_header_can_say_is_one_sentence(connect):
+    with pytest.raises(errors.Unauthenticated, match="the API key"):
+        connect("http://127.0.0.1:1", api_key="schlüssel")
+    with pytest.raises(errors.InvalidRequest, match="idempotency_key"):
+        connect("http://127.0.0.1:1").generate(**MUG, idempotency_key="a\nb")
 
 
 def test_what_json_cannot_say_is_one_sentence(connect):

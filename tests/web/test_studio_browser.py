@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import threading
@@ -22,7 +21,6 @@ from imagegen.bootstrap import build
 from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import RenderProcess
-from imagegen.generations.generations import Generations
 from imagegen.provenance import read_record
 from imagegen.service import ImageService
 from imagegen.settings import Settings
@@ -327,8 +325,7 @@ def loading(presets: Path, output: Path, load_s: float) -> Iterator[str]:
     service = ImageService(
         settings, quick.catalog, engine, quick.service._keeper, quick.metrics, Door()
     )
-    generations = Generations(service, quick.generations._archive)
-    parts = dataclasses.replace(quick, engine=engine, service=service, generations=generations)
+    parts = type(quick)(settings, quick.catalog, quick.storage, engine, service, quick.metrics)
     server = make_server("127.0.0.1", 0, create_app(parts), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
