@@ -62,6 +62,7 @@ class Application:
         self.engine.start(container_s)
         if self.identities is not None:
             self.identities.start()
+        self.generations.watch.start()
         if container_s is not None:
             threading.Thread(target=self._learn_from_start, name="start-times", daemon=True).start()
         if self.live_brands is not None:
@@ -90,6 +91,7 @@ class Application:
         """
         began, door = time.monotonic(), self.service.door
         door.close(began + answers_s)
+        self.generations.give_back()
         if door.inside and pictures_s:
             _log.info("draining: %d requests have %g s", door.inside, pictures_s)
         while door.inside:
@@ -99,14 +101,15 @@ class Application:
                 break
             time.sleep(_LOOK_S)
         self.stop()
-        while door.inside and time.monotonic() < began + answers_s:
-            time.sleep(_LOOK_S)
+        while (door.inside or self.generations) and time.monotonic() < began + answers_s:
+            time.sleep(_LOOK_S)  # what could not be made is given back meanwhile
         if door.inside and answers_s:
             _log.error("draining: %d requests cannot be answered in time", door.inside)
 
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
         self.service.door.close()
+        self.generations.watch.close()
         if self.live_brands is not None:
             self.live_brands.stop()
         self.engine.stop(0.0)
@@ -192,7 +195,9 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
-    generations = Generations(service, _archive(settings, storage, keeper))
+    generations = Generations(
+        service, _archive(settings, storage, keeper), lambda: _room(settings, engine)
+    )
     _watch(metrics, engine, service)
     _watch_generations(metrics, generations)
     if live_brands is not None:
@@ -201,6 +206,12 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     return Application(
         settings, catalog, storage, engine, service, generations, metrics, identities, live_brands
     )
+
+
+def _room(settings: Settings, engine: RenderProcess) -> int:
+    """Pictures that may be taken over from other instances just now."""
+    status = engine.status()
+    return settings.max_queue - status.queued if status.ready else 0
 
 
 def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Archive:
@@ -266,6 +277,10 @@ def _watch_generations(metrics: Metrics, generations: Generations) -> None:
     metrics.watch(
         "open_generations", "Generations here that have not ended.", lambda: len(generations)
     )
+    metrics.watch_total(
+        "adopted_generations", "Generations taken over from instances that ended.",
+        lambda: generations.watch.adopted,
+    )  # fmt: skip
     metrics.watch_total(
         "joined_generations", "Requests that were given a generation which was under way already.",
         lambda: generations.joined,

@@ -18,6 +18,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from imagegen.engine.scheduling import FULL
 from imagegen.generation import RowLimits
+from imagegen.generations.events import MAX_LISTENERS
 from imagegen.last_call import last_call
 
 # Every picture that waits or is in flight may have a request of its own, which keeps a thread
@@ -43,7 +44,7 @@ LINGER_S = 2.0  # for a client to close his end, so that he has surely read what
 
 def gunicorn_options(max_queue: int, listener_fd: int) -> dict[str, Any]:
     """Options for gunicorn's Config. gunicorn takes over `listener_fd`, a listening socket."""
-    threads = max_queue + MOST_IN_FLIGHT + SPARE_THREADS
+    threads = max_queue + MOST_IN_FLIGHT + MAX_LISTENERS + SPARE_THREADS
     return {
         "bind": f"fd://{listener_fd}",
         "workers": 1,  # one render process owns the accelerator

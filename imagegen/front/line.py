@@ -6,8 +6,9 @@ import contextlib
 import http.client
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -75,13 +76,15 @@ class Call:
         answer_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        method: str | None = None,
     ) -> None:
-        """A GET, or with a body a POST of JSON."""
+        """method: by default GET, or with a body, which is JSON, POST."""
         self._line = line
         self._path = path
         self._answer_s = answer_s
         self._body = body
         self._headers = dict(headers or {})
+        self._method = method or ("GET" if body is None else "POST")
         self._lock = threading.Lock()  # guards the next two
         self._socket: socket.socket | None = None
         self._given_up = False
@@ -102,8 +105,15 @@ class Call:
 
     def run(self) -> Answer:
         """Waits for the answer on this thread. Raises ServiceUnreachable."""
+        with self.opened() as response:
+            return read_answer(response)
+
+    @contextmanager
+    def opened(self) -> Iterator[http.client.HTTPResponse]:
+        """The answer, to be read while it comes. Raises ServiceUnreachable, within too."""
         try:
-            return self._run()
+            with self._connected() as response:
+                yield response
         except ImagegenError:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -114,6 +124,12 @@ class Call:
         finally:
             self.sent.set()
 
+    def expect_within(self, silence_s: float) -> None:
+        """From now on so long a silence is an error."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.settimeout(silence_s)
+
     def give_up(self) -> None:
         """Closes the connection: the renderer sees that nobody waits any more."""
         with self._lock:
@@ -122,7 +138,8 @@ class Call:
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _run(self) -> Answer:
+    @contextmanager
+    def _connected(self) -> Iterator[http.client.HTTPResponse]:
         identity = self._line.identity()
         with contextlib.closing(self._line.connect(self._answer_s)) as connection:
             with self._lock:
@@ -130,20 +147,26 @@ class Call:
                     raise ConnectionAbortedError("given up")
                 self._socket = connection.sock
             try:
-                return self._ask(connection, identity)
+                with self._ask(connection, identity) as response:
+                    yield response
             finally:
                 with self._lock:
                     self._socket = None
 
-    def _ask(self, connection: http.client.HTTPConnection, identity: dict[str, str]) -> Answer:
+    def _ask(
+        self, connection: http.client.HTTPConnection, identity: dict[str, str]
+    ) -> http.client.HTTPResponse:
         headers = {"User-Agent": "imagegen", "Connection": "close", **self._headers, **identity}
         if self._body is not None:
             headers["Content-Type"] = "application/json"
-        method = "GET" if self._body is None else "POST"
-        connection.request(method, self._path, self._body, headers)
+        connection.request(self._method, self._path, self._body, headers)
         self.sent.set()
-        with connection.getresponse() as response:
-            return Answer(response.status, response.read(), response.getheader("Retry-After"))
+        return connection.getresponse()
+
+
+def read_answer(response: http.client.HTTPResponse) -> Answer:
+    """All of it."""
+    return Answer(response.status, response.read(), response.getheader("Retry-After"))
 
 
 def _no_address(url: str) -> InvalidSettings:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from imagegen.errors import (
     ServiceUnreachable,
     StorageUnavailable,
 )
+from imagegen.front.event_line import EventLine
 from imagegen.front.line import Answer, Call, Line
 from imagegen.front.renderer import RemoteRenderer
 from imagegen.generation import GeneratedImage, Generation, GenerationRequest
@@ -34,6 +36,7 @@ from imagegen.storage import Storage
 MARGIN_S = 5.0  # past a deadline, within which the renderer itself says that it has passed
 _PROMPTLY_S = 1.0  # an answer that takes longer makes us ask how far the renderer is
 _TICK_S = 0.15
+_SHORT_S = 30.0  # for what needs no picture to be made
 _LINGER_S = 60.0  # past a deadline: who waits gives up before, this only ends the thread
 
 
@@ -70,14 +73,16 @@ class RemoteService:
         caller: Caller = NOBODY,
         wanted: Callable[[], bool] = lambda: True,
         on_image: OnImage | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Generation:
         """As ImageService's. on_image: called once all is there, with the files from Storage.
+        headers: that go along.
 
         Raises the renderer's own ImagegenErrors, and ServiceUnreachable where it does not answer.
         """
         try:
             with self.door.entered():
-                generation = self._forwarded(request, caller, wanted)
+                generation = self._forwarded(request, caller, wanted, headers or {})
                 if on_image is not None:
                     for image in generation.images:
                         on_image(image, self._file(image))
@@ -87,22 +92,74 @@ class RemoteService:
             raise
         return generation
 
-    def _forwarded(
-        self, request: GenerationRequest, caller: Caller, wanted: Callable[[], bool]
-    ) -> Generation:
+    def accept(self, request: GenerationRequest, caller: Caller, headers: Mapping[str, str]) -> str:
+        """The id of a generation that is in Storage and lives on there. Raises as `generate`."""
+        with self.door.entered():
+            call = self._call(request, caller, {**headers, "Prefer": "respond-async"})
+            answer = self._awaited(call, self._settings.deadline_s, lambda: True)
+        return self._generation(answer, 200, 202).id
+
+    def cancel(self, generation_id: str, caller: Caller) -> Generation:
+        """What became of it. Raises what the renderer says to that, and ServiceUnreachable."""
+        path = f"/generations/{quote(generation_id, safe='')}"
+        with self.door.entered():
+            call = Call(
+                self._line, path, method="DELETE",
+                answer_s=_SHORT_S, headers=forwarded_headers(caller),
+            )  # fmt: skip
+            return self._generation(self._awaited(call, _SHORT_S, lambda: True), 200, 202)
+
+    def stream(
+        self, request: GenerationRequest, caller: Caller, headers: Mapping[str, str]
+    ) -> EventLine:
+        """The events of a generation that ends with its caller, or has a key."""
+        call = self._call(request, caller, {**headers, "Accept": "text/event-stream"})
+        return self._opened(call)
+
+    def follow(self, generation_id: str, caller: Caller, after: int) -> EventLine:
+        """The events of one that is in Storage, past number `after`."""
+        headers = {**forwarded_headers(caller), "Last-Event-ID": str(after)}
+        path = f"/generations/{quote(generation_id, safe='')}/events"
+        return self._opened(Call(self._line, path, answer_s=_SHORT_S, headers=headers))
+
+    def _opened(self, call: Call) -> EventLine:
+        """A stream counts as a request in flight until it is left."""
+        stack = ExitStack()
+        stack.enter_context(self.door.entered())
+        line = EventLine(call, self.linked, lambda: self._stopped, stack.close)
+        stack.callback(call.give_up)
+        try:
+            line.open(_failure)
+        except BaseException:
+            stack.close()
+            raise
+        self._renderer.answered()
+        return line
+
+    def _call(self, request: GenerationRequest, caller: Caller, headers: Mapping[str, str]) -> Call:
         self._catalog.seen_by(caller).get(request.brand).refuse_words(request)
-        longest_s = self._settings.deadline_s
-        limit_s = longest_s if request.deadline_s is None else min(request.deadline_s, longest_s)
-        body = request.model_copy(update={"deadline_s": limit_s})
-        call = Call(
+        return Call(
             self._line,
             "/generate",
-            answer_s=limit_s + _LINGER_S,
-            body=body.model_dump_json(exclude_defaults=True).encode(),
-            headers=forwarded_headers(caller),
+            answer_s=self._settings.deadline_s + _LINGER_S,
+            body=request.model_dump_json(exclude_defaults=True).encode(),
+            headers={**forwarded_headers(caller), **headers},
         )
-        answer = self._awaited(call, limit_s, wanted)
-        if answer.status != 200:
+
+    def _forwarded(
+        self,
+        request: GenerationRequest,
+        caller: Caller,
+        wanted: Callable[[], bool],
+        headers: Mapping[str, str],
+    ) -> Generation:
+        longest_s = self._settings.deadline_s
+        limit_s = longest_s if request.deadline_s is None else min(request.deadline_s, longest_s)
+        call = self._call(request.model_copy(update={"deadline_s": limit_s}), caller, headers)
+        return self._generation(self._awaited(call, limit_s, wanted), 200)
+
+    def _generation(self, answer: Answer, *expected: int) -> Generation:
+        if answer.status not in expected:
             raise _failure(answer)
         self._renderer.answered()
         try:
@@ -111,7 +168,7 @@ class RemoteService:
             raise ServiceUnreachable(
                 f"what answers at {self._line.name} is no imagegen service", ASK_AGAIN_S
             ) from None
-        images = tuple(self._linked(image) for image in generation.images)
+        images = tuple(self.linked(image) for image in generation.images)
         return generation.model_copy(update={"images": images})
 
     def _awaited(self, call: Call, limit_s: float, wanted: Callable[[], bool]) -> Answer:
@@ -134,7 +191,7 @@ class RemoteService:
                     leaving.enter_context(self._renderer.awaited())
         return answer
 
-    def _linked(self, image: GeneratedImage) -> GeneratedImage:
+    def linked(self, image: GeneratedImage) -> GeneratedImage:
         """A proxied link leads through here, not through the renderer, which may be asleep."""
         if self._settings.urls == "signed":
             return image

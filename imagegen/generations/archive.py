@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from imagegen.callers import Caller
-from imagegen.errors import StorageUnavailable, UnknownGeneration
+from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration
 from imagegen.generation import GeneratedImage
 from imagegen.generations.events import EventLog
+from imagegen.generations.followed import Followed
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import ListQuery, Register
-from imagegen.generations.running import Followed
 from imagegen.keeping import Order, PictureKeeper
 from imagegen.storage import Storage
 
 _ASK_AGAIN_S = 5.0
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Archive:
         """As it is stored, with links that open. Raises UnknownGeneration."""
         held = self.register.find(generation_id)
         if held is None or not is_his(held.record, caller):
-            raise UnknownGeneration(f"there is no generation {generation_id[:40]!r}")
+            raise _unknown(generation_id)
         return self._linked(held.record)
 
     def follow(self, generation_id: str, caller: Caller, log: EventLog | None = None) -> Followed:
@@ -54,6 +56,29 @@ class Archive:
             self._deadline_s,
             log,
         )
+
+    def cancel(self, generation_id: str, caller: Caller, timeout_s: float) -> GenerationRecord:
+        """Asks whoever holds it, and waits for that; what nobody holds is cancelled at once.
+
+        Returns the record, open still if nobody has heard within `timeout_s`. Raises
+        UnknownGeneration and NotCancellable.
+        """
+        held = self.register.find(generation_id)
+        if held is None or not is_his(held.record, caller):
+            raise _unknown(generation_id)
+        wished = self.register.change(held, _cancelled_or_asked).record
+        until = time.monotonic() + timeout_s
+        if not wished.is_open:
+            self.register.close(generation_id, has_inputs=wished.has_inputs)
+            return wished
+        self.register.ring(generation_id)
+        record = wished
+        while record.is_open and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+            record = self.record(generation_id, caller)
+        if record.status not in ("cancelled", "queued", "running"):
+            raise NotCancellable(f"{generation_id} has ended: {record.status}")
+        return record
 
     def list(self, caller: Caller, query: ListQuery) -> Listed:
         """His own."""
@@ -81,6 +106,14 @@ class Archive:
             for index, image in enumerate(record.images)
         )
         return record.model_copy(update={"images": images})
+
+
+def _cancelled_or_asked(record: GenerationRecord) -> GenerationRecord:
+    return record.cancelled() if record.is_free(time.time()) else record.cancel_asked()
+
+
+def _unknown(generation_id: str) -> UnknownGeneration:
+    return UnknownGeneration(f"there is no generation {generation_id[:40]!r}")
 
 
 def is_his(record: GenerationRecord, caller: Caller) -> bool:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from PIL import Image
 
 from imagegen.engine.process import Preview, Progress
+from imagegen.errors import Draining
 from imagegen.generation import GeneratedImage, Generation
 
+MAX_LISTENERS = 64  # at an instance, beside those whose own request it is; each keeps a thread
 NUMBERS_PER_TERM = 100_000  # numbers go on where another instance takes over
-_PREVIEW_QUALITY = 80
+_LOOK_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,39 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class Look:
+    """How a picture looks so far: a small one, made a JPEG only where somebody looks."""
+
+    index: int
+    seen: Preview | bytes  # as the engine shows it, or a JPEG from elsewhere
+
+    @property
+    def image(self) -> Image.Image:
+        if isinstance(self.seen, bytes):
+            return Image.open(io.BytesIO(self.seen), formats=["JPEG"])
+        picture = self.seen.picture
+        return Image.frombytes("RGB", (picture.width, picture.height), picture.pixels)
+
+    @property
+    def jpeg(self) -> bytes:
+        if isinstance(self.seen, bytes):
+            return self.seen
+        file = io.BytesIO()
+        self.image.save(file, "JPEG", quality=_LOOK_QUALITY)
+        return file.getvalue()
+
+
+@dataclass(frozen=True)
 class Stored:
-    """Picture `index` is there; its file too, where this instance has it in memory."""
+    """Picture `index` is there."""
 
     index: int
     image: GeneratedImage
 
 
-What = Queued | Progress | Preview | Stored | Generation | Exception
+What = Queued | Progress | Look | Stored | Generation | Exception
 _KINDS: dict[type, str] = {
-    Queued: "queued", Progress: "step", Preview: "preview", Stored: "image", Generation: "done"
+    Queued: "queued", Progress: "step", Look: "preview", Stored: "image", Generation: "done"
 }  # fmt: skip
 
 
@@ -58,8 +83,8 @@ class Event:
 class EventLog:
     """Written by the engine's and the generation's threads, read by any number of others.
 
-    Of previews only the newest of each picture is kept, so that it stays small: at most a step
-    for each of a request's steps, and a handful more.
+    Of looks only the newest of each picture is kept, so that it stays small: at most a step for
+    each of a request's steps, and a handful more.
     """
 
     def __init__(self, term: int = 0) -> None:
@@ -68,6 +93,7 @@ class EventLog:
         self._first = self._last = term * NUMBERS_PER_TERM + 1
         self._events: list[Event] = []
         self._is_open = False
+        self._is_cut = False
 
     def open(self, queued: Queued) -> None:
         """There is a place for it. Until then nobody hears a thing, though steps may be made."""
@@ -81,31 +107,45 @@ class EventLog:
         with self._condition:
             if self._events and self._events[-1].is_last:
                 return
-            if isinstance(what, Preview):
-                self._events = [one for one in self._events if not _same_preview(one.what, what)]
+            self._events = without_older_look(self._events, what)
             self._last += 1
             self._events.append(Event(self._last, what))
             self._condition.notify_all()
 
+    def cut(self) -> None:
+        """It goes on elsewhere: here nothing follows, and that is not its end."""
+        with self._condition:
+            self._is_cut = True
+            self._condition.notify_all()
+
+    def is_over(self, number: int) -> bool:
+        """Whether nothing follows event `number`."""
+        with self._condition:
+            last = self._events[-1] if self._events else None
+            return last is not None and last.is_last and last.number <= number
+
     def after(self, number: int, timeout_s: float) -> list[Event]:
-        """Those past `number`; waits for one for up to `timeout_s`."""
+        """Those past `number`; waits for one for up to `timeout_s`. Raises Draining once cut."""
         until = time.monotonic() + timeout_s
         with self._condition:
             while True:
                 found = [event for event in self._events if event.number > number]
+                if found and self._is_open:
+                    return found
+                if self._is_cut:
+                    raise Draining("it goes on at another instance; ask again", retry_after_s=1)
                 left_s = until - time.monotonic()
-                if (found and self._is_open) or left_s <= 0:
-                    return found if self._is_open else []
+                if left_s <= 0:
+                    return []
                 self._condition.wait(left_s)
 
 
-def jpeg_of(preview: Preview) -> bytes:
-    """A small picture of how it looks so far."""
-    picture, file = preview.picture, io.BytesIO()
-    pixels = Image.frombytes("RGB", (picture.width, picture.height), picture.pixels)
-    pixels.save(file, "JPEG", quality=_PREVIEW_QUALITY)
-    return file.getvalue()
-
-
-def _same_preview(one: What, other: Preview) -> bool:
-    return isinstance(one, Preview) and one.index == other.index
+def without_older_look(events: list[Event], newest: What) -> list[Event]:
+    """Where `newest` is a look at a picture, those before it are of no use any more."""
+    if not isinstance(newest, Look):
+        return events
+    return [
+        event
+        for event in events
+        if not (isinstance(event.what, Look) and event.what.index == newest.index)
+    ]

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 
 from imagegen.callers import Caller
-from imagegen.errors import Cancelled, StorageUnavailable
+from imagegen.errors import IdempotencyConflict, NotCancellable, StorageUnavailable
 from imagegen.generation import MAX_SEED, GenerationRequest
 from imagegen.generations.archive import Archive, Listed, is_his
+from imagegen.generations.attempt import Attempt
+from imagegen.generations.books import Books, KeptThroughout, Taken, WrittenOnce
 from imagegen.generations.events import EventLog
-from imagegen.generations.records import Failure, GenerationRecord, without_pictures
-from imagegen.generations.register import ListQuery
-from imagegen.generations.running import Following, Running
-from imagegen.reception import Identity, Reception
+from imagegen.generations.records import GenerationRecord, without_pictures
+from imagegen.generations.register import Held, ListQuery
+from imagegen.generations.running import Following, Onlooker, Running
+from imagegen.generations.watch import Watch
+from imagegen.reception import Identity
 from imagegen.service import ImageService
-from imagegen.tracing import Trace, current_trace, following
+from imagegen.tracing import current_trace, following
 
+CANCEL_S = 5.0  # for its pictures to leave the batch, here or elsewhere
 _RECENT = 200  # ended generations whose events can still be heard
-_log = logging.getLogger(__name__)
+_TRIES = 50  # of a key, against others that come under it at the same moment
+_SOON_S = 0.02
+_Twin = tuple[str, str, bool]
 
 
 class Generations:
     """Each is rendered by a thread of its own; whoever asked waits for it, or does not."""
 
-    def __init__(self, service: ImageService, archive: Archive) -> None:
+    def __init__(self, service: ImageService, archive: Archive, room: Callable[[], int]) -> None:
+        """room: how many pictures of others this instance may take over just now."""
         self._service = service
         self._archive = archive
         self._register = archive.register
+        self._holder = secrets.token_hex(8)
         self._lock = threading.Lock()  # guards the next three
         self._running: dict[str, Running] = {}  # in the order of their acceptance
-        self._twins: dict[tuple[str, str], Running] = {}
+        self._twins: dict[_Twin, Running] = {}
         self._recent: OrderedDict[str, EventLog] = OrderedDict()
+        self.watch = Watch(self._register, self._holder, self._living_on, self._adopt, room)
         self.joined = 0
 
     def __len__(self) -> int:
@@ -46,38 +56,37 @@ class Generations:
         request: GenerationRequest,
         caller: Caller,
         *,
+        key: str | None = None,
+        lives_on: bool = False,
         previews: bool = False,
         is_retry: bool = False,
     ) -> Following:
         """Returns once there is a place for it. Raises what refuses it: nothing is kept of that.
 
-        previews: whether whoever follows its events gets looks. is_retry: whoever asks says that
+        key: under the same one a caller gets the same generation, for ever and at any instance;
+        IdempotencyConflict for another request. lives_on: it is rendered though nobody waits for
+        it, by another instance if need be; one with a key is, too. previews: whether whoever
+        follows its events gets looks; of what lives on he does. is_retry: whoever asks says that
         he has asked before, and perhaps is not known to have left yet: then he gets the same
         generation, as does whoever asks for the same seed.
         """
-        twin = (caller.name, _digest(request))
+        digest = _digest(request)
+        if key is not None:
+            return self._start_under(key, digest, request, caller)
+        twin = (caller.name, digest, lives_on)
         if (is_retry or request.seed is not None) and (running := self._joined(twin)) is not None:
             return _admitted(running)
-        record = _new_record(request, caller)
-        asked = request.model_copy(update={"seed": record.request.seed})
-        running = Running(record, asked, self._archive.file, lives_on=False)
-        with self._lock:
-            self._running[running.id] = running
-            self._twins[twin] = running
-        renders = threading.Thread(
-            target=self._render,
-            args=(running, caller, previews, current_trace()),
-            name=running.id,
-            daemon=True,
-        )
-        renders.start()
-        return _admitted(running)
+        record = _new_record(request, caller, Identity.new())
+        books: Books = WrittenOnce(self._register)
+        if lives_on:
+            books = KeptThroughout(self._register, self._holder)
+        return self._begin(record, request, caller, books, previews=previews, twin=twin)
 
     def find(self, generation_id: str, caller: Caller) -> Following:
         """Raises UnknownGeneration, for somebody else's too."""
         running = self._running.get(generation_id)
         if running is not None and is_his(running.record, caller):
-            return running
+            return Onlooker(running)
         return self._archive.follow(generation_id, caller, self._recent.get(generation_id))
 
     def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
@@ -102,7 +111,61 @@ class Generations:
         """His own, newest first."""
         return self._archive.list(caller, query)
 
-    def _joined(self, twin: tuple[str, str]) -> Running | None:
+    def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
+        """What it is then: cancelled, unless another instance takes its time to hear of it.
+
+        Raises UnknownGeneration, and NotCancellable once it has ended.
+        """
+        running = self._running.get(generation_id)
+        if running is None or not is_his(running.record, caller):
+            return self._archive.cancel(generation_id, caller, CANCEL_S)
+        running.stop("cancelled")
+        running.wait_ended(CANCEL_S)
+        if running.record.status not in ("cancelled", "queued", "running"):
+            raise NotCancellable(f"{generation_id} has ended: {running.record.status}")
+        return running.record
+
+    def give_back(self) -> None:
+        """This instance ends: what lives on and has not begun goes on elsewhere, at once."""
+        self.watch.rest()
+        for running in self._living_on().values():
+            if running.record.status == "queued":
+                running.stop("given back")
+
+    def _start_under(
+        self, key: str, digest: str, request: GenerationRequest, caller: Caller
+    ) -> Following:
+        """The id derives from the key: of several who make its record one succeeds."""
+        name = hashlib.sha256(f"{caller.owner}\0{key}".encode()).hexdigest()[:20]
+        record = _new_record(request, caller, Identity(f"gen_{name}", Identity.new().created_at))
+        record = record.model_copy(update={"digest": digest})
+        for _ in range(_TRIES):
+            books = KeptThroughout(self._register, self._holder)
+            try:
+                if (found := self._again(record, caller)) is not None:
+                    self.joined += 1
+                    return found
+                return self._begin(record, request, caller, books, previews=True)
+            except Taken:
+                time.sleep(_SOON_S)  # its record is there now, or it has been refused
+        raise StorageUnavailable(f"{record.id} can neither be made nor found", _SOON_S)
+
+    def _again(self, record: GenerationRecord, caller: Caller) -> Following | None:
+        """What was asked for under the same key before; None if nothing was, or in vain."""
+        running = self._running.get(record.id)
+        if running is not None:
+            _check_same(running.record, record)
+            if running.join():
+                return _admitted(running)
+        held = self._register.find(record.id)
+        if held is None:
+            return None
+        _check_same(held.record, record)
+        if held.record.is_open:
+            self._register.open(record.id)  # whoever accepted it may have died over that
+        return self.find(record.id, caller)
+
+    def _joined(self, twin: _Twin) -> Running | None:
         with self._lock:
             running = self._twins.get(twin)
             if running is None or not running.join():
@@ -110,56 +173,74 @@ class Generations:
             self.joined += 1
             return running
 
-    def _render(
-        self, running: Running, caller: Caller, previews: bool, trace: Trace | None
-    ) -> None:
-        """On a thread of its own."""
-        record = running.record
+    def _begin(
+        self,
+        record: GenerationRecord,
+        request: GenerationRequest,
+        caller: Caller,
+        books: Books,
+        *,
+        previews: bool,
+        twin: _Twin | None = None,
+    ) -> Running:
+        """Raises what refuses it, and Taken where another one has its id."""
+        asked = request.model_copy(update={"seed": record.request.seed})
+        running = Running(record, asked, self._archive.file, books)
+        with self._lock:
+            there = self._running.get(record.id)
+            if there is not None and there.stopped != "lost":
+                raise Taken
+            self._running[record.id] = running
+            if twin is not None:
+                self._twins[twin] = running
+        self._render(running, caller, previews=previews or running.lives_on)
+        return _admitted(running)
 
-        def accept(preset_version: str) -> None:
-            known = running.note(lambda known: known.prepared(preset_version))
-            running.place_found(self.position(record.id) or 0)
-            self._register.index(known)  # while its first steps are made
-
-        with following(trace):
-            try:
-                generation = self._service.generate(
-                    running.request,
-                    caller=caller,
-                    wanted=lambda: not running.is_cancelled,
-                    on_image=running.keep,
-                    on_event=running.hear,
-                    previews=previews,
-                    reception=Reception(Identity(record.id, record.created_at), accept),
-                )
-                ended = running.record.succeeded(generation)
-                self._register.create(ended)
-                running.end(generation, ended)
-            except Exception as error:  # whoever waits is always told
-                self._end_badly(running, error)
-            finally:
-                self._forget(running)
-
-    def _end_badly(self, running: Running, error: Exception) -> None:
-        if not running.accepted.is_set():
-            running.refuse(error)
-            return
-        record = running.record
-        ended = (
-            record.cancelled() if isinstance(error, Cancelled) else record.failed(Failure.of(error))
+    def _render(self, running: Running, caller: Caller, *, previews: bool) -> None:
+        """On a thread of its own. Returns at once."""
+        trace = current_trace()
+        attempt = Attempt(
+            running,
+            caller,
+            self._service,
+            self._register,
+            lambda name, caller: self._archive.follow(name, caller).result(),
         )
-        if not isinstance(error, StorageUnavailable):  # it would take as long again
-            try:
-                self._register.create(ended)
-            except StorageUnavailable as unavailable:
-                _log.warning("%s: what became of it is not kept: %s", record.id, unavailable)
-        running.end(error, ended)
+
+        def run() -> None:
+            with following(trace):
+                try:
+                    attempt.run(previews=previews, position=self.position)
+                finally:
+                    self._forget(running)
+
+        threading.Thread(target=run, name=running.id, daemon=True).start()
+
+    def _adopt(self, held: Held) -> None:
+        """The record is held by this instance already."""
+        record = held.record
+        request = self._register.inputs(record)
+        books = KeptThroughout(self._register, self._holder, held)
+        running = Running(record, request, self._archive.file, books)
+        with self._lock:
+            self._running[record.id] = running
+        caller = Caller(record.caller, owner=record.owner)  # his brands were checked when he asked
+        self._render(running, caller, previews=True)
+
+    def _living_on(self) -> Mapping[str, Running]:
+        with self._lock:
+            return {
+                name: running
+                for name, running in self._running.items()
+                if running.lives_on and running.stopped != "lost"
+            }
 
     def _forget(self, running: Running) -> None:
         with self._lock:
-            del self._running[running.id]
+            if self._running.get(running.id) is running:
+                del self._running[running.id]
             self._twins = {key: one for key, one in self._twins.items() if one is not running}
-            if running.refusal is None:
+            if not running.record.is_open:
                 self._recent[running.id] = running.log
                 if len(self._recent) > _RECENT:
                     self._recent.popitem(last=False)
@@ -172,20 +253,27 @@ def _admitted(running: Running) -> Running:
     return running
 
 
-def _new_record(request: GenerationRequest, caller: Caller) -> GenerationRecord:
+def _check_same(there: GenerationRecord, asked: GenerationRecord) -> None:
+    if there.digest != asked.digest:
+        raise IdempotencyConflict(
+            "another request came under this Idempotency-Key before; choose a new key for this one"
+        )
+
+
+def _new_record(request: GenerationRequest, caller: Caller, identity: Identity) -> GenerationRecord:
     seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
-    identity = Identity.new()
     return GenerationRecord(
         id=identity.id,
         owner=caller.owner,
         caller=caller.name,
         request=without_pictures(request).model_copy(update={"seed": seed}),
         created_at=identity.created_at,
+        has_inputs=request.init_image is not None,
     )
 
 
 def _digest(request: GenerationRequest) -> str:
-    """The same for the same request, and for no other."""
+    """The same for the same pictures, however long somebody would wait for them."""
     sent = [picture and picture.sha256 for picture in (request.init_image, request.mask)]
-    said = without_pictures(request).model_dump_json()
+    said = without_pictures(request).model_dump_json(exclude={"deadline_s"})
     return hashlib.sha256(f"{said} {sent} {request.strength}".encode()).hexdigest()

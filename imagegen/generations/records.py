@@ -20,7 +20,7 @@ from imagegen.generation import (
 )
 from imagegen.problems import failure_told
 
-MAX_ATTEMPTS = 3  # by as many instances; then the generation itself is the suspect
+MAX_ATTEMPTS = 3  # then the generation itself is the suspect
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OPEN: frozenset[Status] = frozenset({"queued", "running"})
 
@@ -64,6 +64,7 @@ class GenerationRecord(_Stored):
     caller: str  # whose turn it takes
     request: GenerationRequest  # its seed is said; pictures that were sent with it lie elsewhere
     created_at: AwareDatetime
+    has_inputs: bool = False  # pictures, which lie beside it while it is open
     status: Status = "queued"
     digest: str = ""  # of the body, where it came under a key
     preset_version: str = ""
@@ -108,6 +109,11 @@ class GenerationRecord(_Stored):
         """Given back. unharmed: it was not its fault, so this attempt does not count."""
         attempt = self.attempt - 1 if unharmed else self.attempt
         return self._changed(lease=Lease(holder="", until=again_at), attempt=attempt)
+
+    @property
+    def is_worn_out(self) -> bool:
+        """Its last holder has died of it, or of something else, and so have those before."""
+        return self.attempt >= MAX_ATTEMPTS and self.lease is not None and self.lease.holder != ""
 
     def cancel_asked(self) -> GenerationRecord:
         return self._changed(cancel_wanted=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagegen.errors import StorageUnavailable
-from imagegen.generation import BRAND_PATTERN
+from imagegen.generation import BRAND_PATTERN, GenerationRequest
 from imagegen.generations.records import GenerationRecord, inverted_ms
 from imagegen.storage.records import RecordStore
 
@@ -90,18 +90,35 @@ class Register:
         version = self._store.write(_record_path(record.id), _data(record), None)
         return None if version is None else Held(record, version)
 
+    def keep_inputs(self, generation_id: str, request: GenerationRequest) -> None:
+        """Pictures that were sent: who takes it over needs them too."""
+        if request.init_image is not None:
+            self._store.write(_inputs_path(generation_id), request.model_dump_json().encode(), None)
+
+    def inputs(self, record: GenerationRecord) -> GenerationRequest:
+        """The request as it was made, its seed said."""
+        stored = self._store.read(_inputs_path(record.id)) if record.has_inputs else None
+        if stored is None:
+            return record.request
+        request = GenerationRequest.model_validate_json(stored.data)
+        return request.model_copy(update={"seed": record.request.seed})
+
     def change(self, seen: Held, change: Change) -> Held:
         """What `change` makes of the record in its newest state. Raises what `change` raises."""
         held: Held | None = seen
         for _ in range(_TRIES):
             if held is None:
                 break
-            record = change(held.record)
-            version = self._store.write(_record_path(record.id), _data(record), held.version)
-            if version is not None:
-                return Held(record, version)
+            changed = self.replace(held, change(held.record))
+            if changed is not None:
+                return changed
             held = self.find(seen.record.id)
         raise StorageUnavailable(f"the record of {seen.record.id} cannot be changed", 1.0)
+
+    def replace(self, seen: Held, record: GenerationRecord) -> Held | None:
+        """None where it has been changed since it was seen."""
+        version = self._store.write(_record_path(record.id), _data(record), seen.version)
+        return None if version is None else Held(record, version)
 
     def index(self, record: GenerationRecord) -> None:
         """From now on it is in its owner's list; what has no record yet is passed over there."""
@@ -119,8 +136,10 @@ class Register:
         if seen is not None:
             self._store.write(_open_path(generation_id), _ring(), seen.version)
 
-    def close(self, generation_id: str) -> None:
-        """It has ended: there is nothing to do for it."""
+    def close(self, generation_id: str, *, has_inputs: bool = False) -> None:
+        """It has ended: there is nothing to do for it, and nobody needs what was sent with it."""
+        if has_inputs:
+            self._store.remove(_inputs_path(generation_id))
         self._store.remove(_open_path(generation_id))
 
     def all_open(self) -> dict[str, str]:
@@ -158,6 +177,10 @@ class Register:
 
 def _record_path(generation_id: str) -> str:
     return f"{ROOT}/records/{generation_id}.json"
+
+
+def _inputs_path(generation_id: str) -> str:
+    return f"{ROOT}/inputs/{generation_id}.json"
 
 
 def _open_path(generation_id: str) -> str:

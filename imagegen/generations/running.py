@@ -1,21 +1,21 @@
-"""Running: a generation that this instance renders. Followed: one that is kept in Storage."""
+"""Running: a generation that this instance renders, and what any one that is followed can do."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from imagegen.engine.process import Preview, Progress
-from imagegen.errors import Cancelled, DeadlineExceeded, ImagegenError
+from imagegen.errors import Cancelled
 from imagegen.generation import MAX_SEED, GeneratedImage, Generation, GenerationRequest
-from imagegen.generations.events import Event, EventLog, Queued, Stored
+from imagegen.generations.books import Books, KeptThroughout
+from imagegen.generations.events import Event, EventLog, Look, Queued, Stored
 from imagegen.generations.records import GenerationRecord
 
 TICK_S = 0.15  # how often somebody who waits looks whether his caller is still there
-POLL_S = 0.5  # how often a record is read that another instance may change
 Wanted = Callable[[], bool]
+Stop = Literal["left", "cancelled", "lost", "given back"]
 
 
 class Following(Protocol):
@@ -35,6 +35,10 @@ class Following(Protocol):
         """All events past `after` as they come, up to the last one."""
         ...
 
+    def is_over(self, after: int) -> bool:
+        """Whether nothing follows event `after`."""
+        ...
+
     def leave(self) -> None:
         """Whoever asked for it waits no more. If nobody else does and it was not to live on, it
         is cancelled: its pictures leave the batch within one step.
@@ -46,7 +50,9 @@ class Following(Protocol):
         ...
 
 
-class _Events:
+class EventsOfHeard:
+    """`events`, for whoever has `heard`."""
+
     def heard(self, after: int, timeout_s: float) -> list[Event]:
         raise NotImplementedError
 
@@ -59,7 +65,7 @@ class _Events:
                     return
 
 
-class Running(_Events):
+class Running(EventsOfHeard):
     """Shared by the thread that renders it and by all who wait for it."""
 
     def __init__(
@@ -67,15 +73,12 @@ class Running(_Events):
         record: GenerationRecord,
         request: GenerationRequest,
         read: Callable[[GeneratedImage], bytes],
-        *,
-        lives_on: bool,
+        books: Books,
     ) -> None:
-        """request: with the pictures that were sent. read: a stored picture's file. lives_on: it is
-        rendered though nobody waits for it.
-        """
+        """request: with the pictures that were sent. read: a stored picture's file."""
         self.id = record.id
         self.request = request
-        self.lives_on = lives_on
+        self.books = books
         self.log = EventLog(record.term)
         self.accepted = threading.Event()  # there is a place for it, or there was none
         self.refusal: Exception | None = None  # why there was none
@@ -83,14 +86,22 @@ class Running(_Events):
         self._read = read
         self._lock = threading.Lock()  # guards what follows
         self._waiting = 1
-        self._cancelled = False
+        self._stopped: Stop | None = None
         self._files: dict[str, bytes] = {}  # by URI
         self._outcome: Generation | Exception | None = None
         self._ended = threading.Event()
 
     @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled
+    def lives_on(self) -> bool:
+        """It is rendered though nobody waits for it."""
+        return isinstance(self.books, KeptThroughout)
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why its pictures shall leave the batch: the caller left, somebody cancelled it, another
+        instance has it now (lost), or shall have it (given back).
+        """
+        return self._stopped
 
     @property
     def has_ended(self) -> bool:
@@ -99,7 +110,7 @@ class Running(_Events):
     def join(self) -> bool:
         """Somebody else waits too; False where it is too late for that."""
         with self._lock:
-            if self._cancelled or self._ended.is_set():
+            if self._stopped or self._ended.is_set():
                 return False
             self._waiting += 1
             return True
@@ -108,16 +119,28 @@ class Running(_Events):
         with self._lock:
             self._waiting -= 1
             if self._waiting <= 0 and not self.lives_on:
-                self._cancelled = True
+                self._stopped = "left"
 
-    def cancel(self) -> None:
+    def stop(self, why: Stop) -> None:
         """Whoever waits for it is told; its pictures leave the batch within one step."""
-        self._cancelled = True
+        with self._lock:
+            self._stopped = self._stopped or why
+
+    def wait_ended(self, timeout_s: float) -> bool:
+        return self._ended.wait(timeout_s)
 
     def result(self, wanted: Wanted = lambda: True) -> Generation:
+        try:
+            return self.outcome(wanted)
+        except Cancelled:
+            if not self.has_ended:
+                self.leave()
+            raise
+
+    def outcome(self, wanted: Wanted) -> Generation:
+        """The same for somebody on whom nothing depends."""
         while not self._ended.wait(TICK_S):
             if not wanted():
-                self.leave()
                 raise Cancelled("the caller left")
         if isinstance(self._outcome, Generation):
             return self._outcome
@@ -127,8 +150,11 @@ class Running(_Events):
     def heard(self, after: int, timeout_s: float) -> list[Event]:
         return self.log.after(after, timeout_s)
 
+    def is_over(self, after: int) -> bool:
+        return self.log.is_over(after)
+
     def files(self) -> list[bytes]:
-        generation = self.result()
+        generation = self.outcome(lambda: True)
         return [
             self._files.get(image.storage_uri) or self._read(image) for image in generation.images
         ]
@@ -148,7 +174,7 @@ class Running(_Events):
         """On the engine's thread."""
         if self.record.status == "queued":
             self.note(lambda record: record.begun() if record.is_open else record)
-        self.log.add(event)
+        self.log.add(Look(event.index, event) if isinstance(event, Preview) else event)
 
     def keep(self, image: GeneratedImage, data: bytes) -> None:
         """A picture is stored."""
@@ -164,86 +190,34 @@ class Running(_Events):
         self.end(refusal, self.record)
 
     def end(self, outcome: Generation | Exception, record: GenerationRecord) -> None:
+        """record: its last state, or an open one: it goes on elsewhere."""
         self.record, self._outcome = record, outcome
-        self.log.add(outcome)
+        if record.is_open and self.refusal is None:
+            self.log.cut()
+        else:
+            self.log.add(outcome)
         self._ended.set()
         self.accepted.set()
 
 
-class Followed(_Events):
-    """Known by its record alone: another instance renders it, or it has ended."""
+class Onlooker(EventsOfHeard):
+    """Somebody who follows what others wait for: whether he leaves makes no difference."""
 
-    def __init__(
-        self,
-        generation_id: str,
-        find: Callable[[], GenerationRecord],
-        read: Callable[[GeneratedImage], bytes],
-        limit_s: float,
-        log: EventLog | None = None,
-    ) -> None:
-        """find: the record as of now. limit_s: how long to wait for its end. log: where it ended
-        here a short while ago.
-        """
-        self.id = generation_id
-        self._find = find
-        self._read = read
-        self._limit_s = limit_s
-        self._log = log
-
-    def leave(self) -> None:
-        """It does not depend on us."""
+    def __init__(self, running: Running) -> None:
+        self.id = running.id
+        self._running = running
 
     def result(self, wanted: Wanted = lambda: True) -> Generation:
-        until, next_look = time.monotonic() + self._limit_s, 0.0
-        while True:
-            now = time.monotonic()
-            if now >= next_look:
-                record, next_look = self._find(), now + POLL_S
-                if not record.is_open:
-                    return _told(record)
-            if not wanted():
-                raise Cancelled("the caller left")
-            if now > until:
-                raise DeadlineExceeded(f"{self.id} was not ready within {self._limit_s:g} s")
-            time.sleep(TICK_S)
+        return self._running.outcome(wanted)
 
     def heard(self, after: int, timeout_s: float) -> list[Event]:
-        """Nobody here knows of steps: that it waits, and how it ended.
+        return self._running.heard(after, timeout_s)
 
-        The end is told whatever `after` says: numbers of another instance mean nothing here.
-        """
-        if self._log is not None:
-            return self._log.after(after, timeout_s)
-        record = self._find()
-        if record.is_open and after == 0:
-            return [Event(1, Queued(self.id, 0))]
-        until = time.monotonic() + timeout_s
-        while record.is_open and time.monotonic() < until:
-            time.sleep(min(POLL_S, timeout_s))
-            record = self._find()
-        return [] if record.is_open else list(_last_events(record, after))
+    def is_over(self, after: int) -> bool:
+        return self._running.is_over(after)
 
     def files(self) -> list[bytes]:
-        return [self._read(image) for image in self.result().images]
+        return self._running.files()
 
-
-def _told(record: GenerationRecord) -> Generation:
-    if record.status == "succeeded":
-        return record.generation()
-    raise _error_of(record)
-
-
-def _error_of(record: GenerationRecord) -> ImagegenError:
-    if record.error is not None:
-        return record.error.error()
-    return Cancelled("the generation was cancelled")
-
-
-def _last_events(record: GenerationRecord, after: int) -> Iterator[Event]:
-    """What an EventLog would have ended with; the same numbers at every look."""
-    number = max(after, 1)
-    for index, image in enumerate(record.images):
-        number += 1
-        yield Event(number, Stored(index, image))
-    last = record.generation() if record.status == "succeeded" else _error_of(record)
-    yield Event(number + 1, last)
+    def leave(self) -> None:
+        """Nothing hangs on it."""

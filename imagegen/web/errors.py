@@ -135,7 +135,17 @@ def _http_failure(error: HTTPException) -> Failure:
     return Failure(error.code or 500, code, error.description or error.name, headers=headers)
 
 
+def problem_of(error: Exception) -> dict[str, Any]:
+    """What a failure's answer would say, where it is told in another way."""
+    return _body(failure_of(error) if isinstance(error, ImagegenError) else surprise(error))
+
+
 def tell_problem(failure: Failure) -> Response:
+    text = json.dumps(_body(failure), ensure_ascii=False)
+    return Response(text, failure.status, mimetype="application/problem+json")
+
+
+def _body(failure: Failure) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"urn:imagegen:problem:{failure.code}",
         "title": _title(failure.status),
@@ -145,8 +155,7 @@ def tell_problem(failure: Failure) -> Response:
     }
     if failure.fields:
         body["errors"] = [{"field": one.field, "message": one.message} for one in failure.fields]
-    text = json.dumps(body, ensure_ascii=False)
-    return Response(text, failure.status, mimetype="application/problem+json")
+    return body
 
 
 def _title(status: int) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 from flask import Request
 from werkzeug.exceptions import BadRequest
 
-from imagegen.generation import Generation
+from imagegen.generation import GeneratedImage, Generation
 
 
 def root_of(request: Request) -> str:
@@ -19,7 +19,9 @@ def root_of(request: Request) -> str:
 
 def with_absolute_links(generation: Generation, root: str) -> Generation:
     """The same, with links that lead somewhere from outside too."""
-    images = tuple(
-        image.model_copy(update={"url": urljoin(root, image.url)}) for image in generation.images
-    )
+    images = tuple(with_absolute_link(image, root) for image in generation.images)
     return generation.model_copy(update={"images": images})
+
+
+def with_absolute_link(image: GeneratedImage, root: str) -> GeneratedImage:
+    return image.model_copy(update={"url": urljoin(root, image.url)})

@@ -79,6 +79,8 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "POST generations.generate": _asks(json=MUG),
     "GET generations.generations": _asks("/generations?brand={brand}"),
     "GET generations.generation": _says(path="/generations/gen_0123456789abcdef0123"),
+    "DELETE generations.cancel": _says(path="/generations/gen_0123456789abcdef0123"),
+    "GET generations.events": _says(path="/generations/gen_0123456789abcdef0123/events"),
     "GET api.brands": _says(),
     "GET api.brand": _asks("/brands/{brand}"),
     "GET api.cover": _asks("/brands/{brand}/cover", own=404),
@@ -269,6 +271,30 @@ def test_a_generation_exists_for_whoever_asked_for_it(
         assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
         for listed in ("/generations", "/generations?brand=zebrafinch"):
             assert made["id"] not in get(listed, other).text
+
+
+def test_a_generation_is_cancelled_and_followed_by_whoever_asked_for_it(
+    client: FlaskClient, keys: dict[str, str]
+) -> None:
+    body = {"brand": "zebrafinch", "prompt": "!slow", "num_inference_steps": 60}
+    finch = {"X-API-Key": keys["finch"], "Prefer": "respond-async", "Idempotency-Key": "mine"}
+    made = client.post("/generate", json=body, headers=finch).get_json()
+    path, missing = f"/generations/{made['id']}", f"/generations/{made['id'][:-4]}0000"
+    for other in ("finch-too", "everything", "quokka", "nothing"):
+        key = {"X-API-Key": keys[other]}
+        for method, end in (("DELETE", ""), ("GET", "/events")):
+            answers = [
+                client.open(one + end, method=method, headers=key) for one in (path, missing)
+            ]
+            texts = [
+                one.text.replace(made["id"], "ID").replace(missing[13:], "ID") for one in answers
+            ]
+            assert [one.status_code for one in answers] == [404, 404]
+            assert texts[0] == texts[1]
+    too = finch | {"X-API-Key": keys["finch-too"]}
+    own = client.post("/generate", json=body | {"prompt": "a mug"}, headers=too).get_json()
+    assert own["id"] != made["id"], "each caller has keys of his own"
+    assert client.delete(path, headers=finch).get_json()["status"] == "cancelled"
 
 
 def test_a_picture_exists_for_whoever_made_it(

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from PIL import Image
-
 from imagegen.callers import Caller
-from imagegen.engine.process import Preview, Progress
+from imagegen.engine.process import Progress
+from imagegen.generations.events import Look
 from imagegen.generations.running import Following
 
 _NAMES = {"skipped": False, "stopping_generation": False, "job_no": 0}  # of a state there
@@ -27,7 +26,7 @@ class Work:
         self.job = job
         self.interrupted = False
         self.begun_at = datetime.now(UTC)
-        self.preview: Preview | None = None
+        self.newest_look: Look | None = None
         self._num_images = num_images
         self._progress: dict[int, Progress] = {}
         self._lock = threading.Lock()  # guards the next two
@@ -45,8 +44,8 @@ class Work:
                 return
             for event in self._following.heard(self._last, 0):
                 self._last = event.number
-                if isinstance(event.what, Preview):
-                    self.preview = event.what
+                if isinstance(event.what, Look):
+                    self.newest_look = event.what
                 elif isinstance(event.what, Progress):
                     self._progress = self._progress | {event.what.index: event.what}
 
@@ -104,7 +103,7 @@ def progress_answer(works: Sequence[Work], *, with_picture: bool) -> dict[str, A
         work.look()
     oldest = works[0] if works else None
     step, of = oldest.step if oldest else (0, 0)
-    looks = [work.preview for work in works if work.preview is not None]
+    looks = [work.newest_look for work in works if work.newest_look is not None]
     return {
         "progress": sum(work.share for work in works) / len(works) if works else 0.0,
         "eta_relative": max((work.eta_s for work in works), default=0.0),
@@ -122,8 +121,7 @@ def progress_answer(works: Sequence[Work], *, with_picture: bool) -> dict[str, A
     }
 
 
-def _png(preview: Preview) -> str:
-    picture, file = preview.picture, io.BytesIO()
-    pixels = Image.frombytes("RGB", (picture.width, picture.height), picture.pixels)
-    pixels.save(file, format="PNG")
+def _png(look: Look) -> str:
+    file = io.BytesIO()
+    look.image.save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -17,7 +17,7 @@ from imagegen.web.auth import current_caller
 from imagegen.web.caller import is_retry, still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.links import root_of, with_absolute_links
-from imagegen.web.negotiation import json_body
+from imagegen.web.negotiation import idempotency_key, json_body
 from imagegen.web.openai.bodies import EditsBody, GenerationsBody, ImagesBody
 from imagegen.web.openai.failures import in_their_words
 from imagegen.web.openai.pictures import mask_of, read_edit
@@ -84,6 +84,7 @@ def _answer(
         running = parts.generations.start(
             translate(asked, preset),
             caller,
+            key=idempotency_key(request),
             previews=bool(asked.partial_images),
             is_retry=is_retry(request),
         )

@@ -12,10 +12,10 @@ from PIL import Image
 from PIL.Image import Resampling
 from pydantic import BaseModel
 
-from imagegen.engine.process import Preview, Progress
+from imagegen.engine.process import Progress
 from imagegen.errors import ImagegenError
 from imagegen.generation import GeneratedImage, Generation
-from imagegen.generations.events import Event, jpeg_of
+from imagegen.generations.events import Event, Look
 from imagegen.generations.running import TICK_S, Following
 from imagegen.web.errors import failure_of, surprise
 from imagegen.web.openai.answers import CompletedEvent, PartialImageEvent
@@ -53,8 +53,8 @@ class Storyteller:
         what = event.what
         if isinstance(what, Progress):
             self._done = what.step / what.of
-        elif isinstance(what, Preview) and self._is_due():
-            yield self._partial(jpeg_of(what))
+        elif isinstance(what, Look) and self._is_due():
+            yield self._partial(what.jpeg)
         elif isinstance(what, Generation):
             for image, data in zip(what.images, files(), strict=True):
                 yield self._completed(what, image, data)

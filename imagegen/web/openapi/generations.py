@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from imagegen import errors
+from imagegen.generation import Generation
 from imagegen.generations.register import ListQuery
-from imagegen.web.answers import GenerationList, GenerationState
-from imagegen.web.openapi.operation import Operation, Operations, Parameter, answer
+from imagegen.web.answers import (
+    GenerationList,
+    GenerationState,
+    ImageData,
+    PreviewData,
+    QueuedData,
+    StepData,
+)
+from imagegen.web.openapi.operation import (
+    EVENT_STREAM,
+    JSON,
+    Answer,
+    Events,
+    Operation,
+    Operations,
+    Parameter,
+    answer,
+)
+from imagegen.web.openapi.shapes import Problem
 
 _ID = Parameter("generation_id", "path", "A generation's id, as its answer said.")
 _QUERY = tuple(
@@ -13,6 +31,16 @@ _QUERY = tuple(
     for name, schema in ListQuery.model_json_schema()["properties"].items()
 )
 
+GENERATION_EVENTS = Events(
+    {
+        "queued": QueuedData,
+        "step": StepData,
+        "preview": PreviewData,
+        "image": ImageData,
+        "done": Generation,
+        "error": Problem,
+    }
+)
 GENERATION_OPERATIONS: Operations = {
     ("GET", "/generations"): Operation(
         tag="Pictures",
@@ -28,5 +56,36 @@ GENERATION_OPERATIONS: Operations = {
         parameters=(_ID,),
         answers=answer("As it is now", GenerationState),
         failures=(errors.UnknownGeneration, errors.StorageUnavailable),
+    ),
+    ("DELETE", "/generations/<generation_id>"): Operation(
+        tag="Pictures",
+        summary="Cancel a generation",
+        description="Its pictures leave the batch within one step.",
+        parameters=(_ID,),
+        answers={
+            200: Answer("It is cancelled", {JSON: GenerationState}),
+            202: Answer("Whoever renders it has not heard of it yet", {JSON: GenerationState}),
+        },
+        failures=(
+            errors.UnknownGeneration,
+            errors.NotCancellable,
+            errors.StorageUnavailable,
+            errors.ServiceUnreachable,
+        ),
+    ),
+    ("GET", "/generations/<generation_id>/events"): Operation(
+        tag="Pictures",
+        summary="What happens to a generation",
+        description="Server-sent events: `queued`, `step`, `preview`, `image`, at last `done` or "
+        "`error`. A browser that was cut off goes on where it was.",
+        parameters=(
+            _ID,
+            Parameter("Last-Event-ID", "header", "What follows this event; all, by default."),
+        ),
+        answers={
+            200: Answer("Events, up to the last one", {EVENT_STREAM: GENERATION_EVENTS}),
+            204: Answer("Nothing follows"),
+        },
+        failures=(errors.UnknownGeneration, errors.TooManyStreams, errors.StorageUnavailable),
     ),
 }

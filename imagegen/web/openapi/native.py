@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from imagegen import errors
 from imagegen.generation import Generation, GenerationRequest, OutputFormat
+from imagegen.web.answers import GenerationState
+from imagegen.web.openapi.generations import GENERATION_EVENTS
 from imagegen.web.openapi.operation import (
     A_BRAND,
+    EVENT_STREAM,
     FILE,
     JSON,
     TEXT,
@@ -50,13 +53,32 @@ NATIVE_OPERATIONS: Operations = {
         tag="Pictures",
         summary="Make pictures",
         description="What is not said, the brand decides. With `Accept: image/png` (`image/jpeg`, "
-        "`image/webp`) the answer to a request for one picture is the picture itself.",
+        "`image/webp`) the answer to a request for one picture is the picture itself, with "
+        "`Accept: text/event-stream` it is what happens to the pictures, as it happens.",
+        parameters=(
+            Parameter("Prefer", "header", "`respond-async`: do not wait for the pictures."),
+            Parameter(
+                "Idempotency-Key",
+                "header",
+                "Asked again under the same key, the same request gives the same generation.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+            ),
+        ),
         body={JSON: GenerationRequest},
         example={"brand": A_BRAND, "prompt": "a red mug", "seed": 7},
         answers={
-            200: Answer("The pictures", {JSON: Generation, **_PICTURES}, _PICTURE_HEADERS),
+            200: Answer(
+                "The pictures",
+                {JSON: Generation, **_PICTURES, EVENT_STREAM: GENERATION_EVENTS},
+                _PICTURE_HEADERS,
+            ),
+            202: Answer(
+                "It is in the queue, and lives on",
+                {JSON: GenerationState},
+                {"Location": "Where it is found.", "Preference-Applied": "respond-async"},
+            ),
         },
-        failures=GENERATING,
+        failures=(*GENERATING, errors.IdempotencyConflict),
     ),
     ("GET", "/images/<path:path>"): Operation(
         tag="Pictures",
