@@ -20,12 +20,12 @@ from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
-from imagegen.web.studio import studio_blueprint, tell_on_page
+from imagegen.web.studio import register_shell, studio_blueprint, tell_on_page
 
 
 def create_app(parts: Collaborators) -> Flask:
     """The WSGI application around `parts`; it starts and stops nothing."""
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES  # where no picture is sent
     open_picture_room(app)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of formats has a meaning
@@ -33,6 +33,7 @@ def create_app(parts: Collaborators) -> Flask:
     # Cloud Run ends TLS and says so; the client's address is the one its front end saw.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     register_assets(app)
+    register_shell(app)
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     renders_alone = parts.settings.role == "render"
     pages = {} if renders_alone else dict.fromkeys(("/", "/docs"), partial(tell_on_page, parts))

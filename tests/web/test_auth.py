@@ -181,8 +181,8 @@ def test_a_browser_asks_for_the_key_and_sees_why(
     page = client.get("/", headers=BROWSER)
     assert (page.status_code, page.mimetype) == (401, "text/html")
     assert page.headers["WWW-Authenticate"] == 'Basic realm="imagegen"'
-    assert "the key is the password" in page.text
-    with client.get("/static/studio.css") as style:
+    assert "The key is the password" in page.text
+    with client.get("/static/0/studio.css") as style:
         assert style.status_code == 200
     shown = client.get("/", headers=BROWSER | {"Authorization": basic("ann", key)})
     assert shown.status_code == 200

@@ -71,7 +71,7 @@ PIXEL = (
 )
 MUG = {"brand": "{brand}", "prompt": "a mug", "seed": 7}
 ROWS: dict[str, Callable[[str], Row]] = {
-    "GET static": _says(path="/static/studio.css", free=True),
+    "GET static": _says(path="/static/0/studio.css", free=True),
     "GET ops.livez": _says(free=True),
     "GET ops.readyz": _says(free=True),
     "POST ops.warm": _says(),
@@ -90,6 +90,7 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "POST studio.submit": _asks(form=MUG),
     "POST studio.results": _asks(form=MUG),
     "GET studio.state": _says(),
+    "POST studio.prefer": _says(form={"theme": "dark", "back": "/"}),
     "POST openai.generations": _asks(json={"model": "{brand}", "prompt": "a mug", "seed": 7}),
     "POST openai.edits": _asks(
         json={"model": "{brand}", "prompt": "a mug", "image": PIXEL, "strength": 1.0}

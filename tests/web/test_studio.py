@@ -18,7 +18,8 @@ from imagegen.errors import FieldError as Fault
 from imagegen.generation import GenerationRequest
 from imagegen.settings import Settings
 from imagegen.web.app import create_app
-from imagegen.web.studio_view import ADVANCED, FIELDS, Told, aspect
+from imagegen.web.studio.texts import texts_in
+from imagegen.web.studio.views import ADVANCED, FIELDS, Told, aspect
 
 HOSTILE = """</textarea><script>alert("1")</script><img src=x onerror='alert(2)'>{{ 7*7 }}"""
 Attributes = dict[str, str | None]
@@ -97,6 +98,7 @@ def test_brands_are_offered_in_order_with_cover_or_palette(client: FlaskClient) 
 def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) -> None:
     page = open_page(client)
     named = {a["name"] for tag, a in page.tags if "name" in a and tag != "meta"}
+    named -= {"back", "language", "theme"}  # of the bar
     assert named == set(FIELDS)
     assert set(GenerationRequest.model_fields) - named == {
         "width", "height", "deadline_s", "init_image", "mask", "strength"
@@ -172,7 +174,7 @@ def test_nothing_inline_and_nothing_from_elsewhere(client: FlaskClient) -> None:
             assert tag != "style"
             assert tag != "script" or attributes["src"]
             for name in ("src", "href", "action"):
-                assert (attributes.get(name) or "/").startswith("/"), attributes
+                assert (attributes.get(name) or "/").startswith(("/", "#")), attributes
 
 
 def _body(**fields: str) -> dict[str, str]:
@@ -181,15 +183,19 @@ def _body(**fields: str) -> dict[str, str]:
 
 def test_static_files_are_kept_for_ever_under_their_own_address(client: FlaskClient) -> None:
     page = open_page(client)
-    addresses = [page.one("link", rel="stylesheet")["href"], page.one("script")["src"]]
-    addresses.append(page.one("link", rel="icon")["href"])
+    addresses = [a["href"] for a in page.all("link")] + [a["src"] for a in page.all("script")]
+    assert len(addresses) >= 5
     for address in addresses:
         assert address
-        assert re.fullmatch(r"/static/[a-z]+\.(css|js|svg)\?v=[0-9a-f]{12}", address)
+        found = re.fullmatch(r"/static/([0-9a-f]{12})/[a-z]+\.(css|js|svg)", address)
+        assert found
         assert "immutable" in _caching(client, address)
-        for other in (address[:-1] + "x", address.partition("?")[0]):
-            assert "immutable" not in _caching(client, other)
-    assert client.get("/static/none.css?v=1").status_code == 404
+        assert "immutable" not in _caching(client, address.replace(found[1], "0123456789ab"))
+    version = found[1]
+    # What a script imports from beside it is of the same version.
+    assert "immutable" in _caching(client, f"/static/{version}/texts.js")
+    for other in ("none.css", "../app.py", "%2e%2e/app.py", ""):
+        assert client.get(f"/static/{version}/{other}").status_code == 404
 
 
 def _caching(client: FlaskClient, address: str) -> str:
@@ -224,6 +230,7 @@ def test_same_again_is_the_same_picture_and_a_variation_another(client: FlaskCli
     assert len(set(seeds)) == 4
     pictures = [str(a["src"]) for a in page.all("img", **{"class": "picture"})]
     said = {str(a["name"]): str(a["value"]) for a in page.all("input", type="hidden")}
+    del said["back"]  # of the bar
     assert said == {
         "brand": "aurora", "prompt": "a lamp", "num_inference_steps": "2", "format": "banner",
         "num_images": "1",
@@ -306,7 +313,7 @@ def test_a_failure_is_told_with_what_to_do(client: FlaskClient) -> None:
     ],
 )
 def test_how_errors_are_told(error: Any, beside: dict[str, str], alert: str) -> None:
-    assert Told.of(error) == Told(beside, alert)
+    assert Told.of(error, texts_in("en")) == Told(beside, alert)
 
 
 def test_too_much_text_is_refused_on_the_page(client: FlaskClient) -> None:
@@ -344,7 +351,7 @@ def test_hostile_words_are_only_words(client: FlaskClient) -> None:
     pages = [send(client, **fields | {"prompt": HOSTILE}), open_page(client, "/?prompt=" + HOSTILE)]
     pages.append(send(client, 422, **fields | {"seed": HOSTILE, HOSTILE: "x"}))
     for page in pages:
-        assert len(page.all("script")) == 1
+        assert [a for a in page.all("script") if not a.get("src")] == []
         assert not page.all("img", src="x")
         assert HOSTILE in page.text
 
@@ -356,7 +363,7 @@ def test_the_script_gets_the_result_alone(client: FlaskClient) -> None:
     response = client.post("/studio/results", data=_body(seed="5"))
     assert response.mimetype == "text/html"
     assert response.text.lstrip().startswith("<article")
-    assert "Seed <b>5</b>" in response.text
+    assert "Seed 5 " in response.text
 
 
 def test_the_script_gets_problems_like_the_api_s(client: FlaskClient) -> None:
@@ -396,4 +403,4 @@ def test_before_the_model_is_there(asleep: Application) -> None:
 )
 def test_aspects_are_the_stylesheet_s(size: tuple[int, int], name: str, repository: Path) -> None:
     assert aspect(*size) == name
-    assert f".{name} {{" in (repository / "imagegen/web/static/studio.css").read_text()
+    assert f".{name} {{" in (repository / "imagegen/web/static/create.css").read_text()

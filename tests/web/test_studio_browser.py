@@ -200,6 +200,9 @@ def test_a_locked_seed_stays(visit: Visit) -> None:
 def test_the_keyboard_is_enough(visit: Visit) -> None:
     page = visit()
     page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")  # past the bar
+    page.keyboard.press("Tab")
     expect(page.get_by_role("radio", name="Aurora")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="Kräutergärten")).to_be_checked()
@@ -371,7 +374,7 @@ def test_nothing_overflows_at_any_width(visit: Visit, width: int) -> None:
         expect(page.get_by_role("status")).to_be_in_viewport()  # wherever one was
         shown_pictures(page, int(number))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("document.title") == "imagegen studio"
+    assert page.evaluate("document.title") == "Create – imagegen studio"
     assert HOSTILE in results(page).nth(1).inner_text()
     # What is pressed must be large enough for a finger (WCAG 2.2, 2.5.8).
     for button in page.locator("button:visible, a.button:visible").all():
@@ -422,3 +425,24 @@ def test_without_scripts_the_form_does_the_same(visit: Visit) -> None:
     assert len(forms) == 4
     # An answer's no-referrer would make it `null`, and forms unknown over plain HTTP.
     assert {form["origin"] for form in forms} == {page.url.rstrip("/")}
+
+
+def test_the_theme_and_the_language_change_and_stay(visit: Visit) -> None:
+    page = visit(color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(paper)
+    page.get_by_role("button", name="Theme: as the system").click()
+    page.get_by_role("button", name="Theme: dark").click()
+    expect(page.get_by_role("button", name="Theme: light")).to_be_focused()
+    light = page.evaluate(paper)
+    assert light != dark
+    page.reload()
+    assert page.evaluate(paper) == light
+    page.get_by_role("button", name="Español").click()
+    expect(page.get_by_role("button", name="Generar")).to_be_visible()
+    assert page.evaluate(paper) == light
+    generate_button = page.get_by_role("button", name="Generar")
+    page.get_by_label("Descripción", exact=True).fill("una taza")
+    generate_button.click()
+    expect(page.get_by_role("status")).to_contain_text("1 imagen en ")
+    expect(results(page).get_by_role("button", name="Otra variación")).to_be_visible()

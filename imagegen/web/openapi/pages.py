@@ -16,13 +16,23 @@ from imagegen.web.openapi.operation import (
     Operations,
     Parameter,
 )
-from imagegen.web.studio_view import FIELDS
+from imagegen.web.studio.shell import THEMES
+from imagegen.web.studio.texts import LANGUAGES
+from imagegen.web.studio.views import FIELDS
 
 _FORM = "application/x-www-form-urlencoded"
 _FIELDS: Mapping[str, Any] = {
     "type": "object",
     "description": "Fields of POST /generate, as text.",
     "properties": dict.fromkeys(FIELDS, TEXT),
+}
+_PREFERENCES: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "language": {"type": "string", "enum": list(LANGUAGES)},
+        "theme": {"type": "string", "enum": list(THEMES)},
+        "back": {"type": "string", "description": "A path of this service."},
+    },
 }
 _STATE: Mapping[str, Any] = {
     "type": "object",
@@ -69,10 +79,20 @@ PAGE_OPERATIONS: Operations = {
         summary="What /readyz says, in a sentence",
         answers={200: Answer("The state", {JSON: _STATE})},
     ),
-    ("GET", "/static/<path:filename>"): Operation(
+    ("POST", "/studio/preferences"): Operation(
+        tag="Pages",
+        summary="The language or the theme of the pages",
+        description="Kept in a cookie. Other sites' forms get 403.",
+        body={_FORM: _PREFERENCES},
+        answers={303: Answer("Back to the page on which it was chosen")},
+    ),
+    ("GET", "/static/<version>/<path:filename>"): Operation(
         tag="Pages",
         summary="What pages are made of",
-        parameters=(Parameter("filename", "path", "As the pages name it."),),
+        parameters=(
+            Parameter("version", "path", "As the pages name it."),
+            Parameter("filename", "path", "As the pages name it."),
+        ),
         answers={200: Answer("The file", {"*/*": FILE}), 304: Answer("You have it")},
         open_to_all=True,
     ),

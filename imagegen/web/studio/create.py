@@ -1,12 +1,11 @@
-"""The studio: the page where a marketing team works. The form behind it works without scripts."""
+"""Create: the page on which pictures are asked for. The form behind it works without scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -16,27 +15,16 @@ from imagegen.presets import PresetCatalog
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, PictureService
-from imagegen.web.errors import Failure, tell_failure, tell_problem
-from imagegen.web.studio_view import FIELDS, ResultView, StateView, StudioView, Told, aspect
-
-_ASKS_FOR_KEY = (
-    "This studio opens with a key. Whoever runs it can make you one; it begins with ig_.",
-    "Your browser asks for a user name and a password: the key is the password, the user name may "
-    "be anything.",
-)
-_ASKS_FOR_ACCOUNT = (
-    "This studio does not know who you are. Open it at the address that whoever runs it gave to "
-    "your team: there you sign in with your Google account.",
-)
-_NO_BRANDS = (
-    "You are known here, but there is no brand that you may use. Whoever runs it can change that.",
-)
+from imagegen.web.errors import tell_failure
+from imagegen.web.studio.shell import current_texts, register_preferences
+from imagegen.web.studio.views import FIELDS, ResultView, StateView, StudioView, Told, aspect
 
 
 def studio_blueprint(parts: Collaborators) -> Blueprint:
     """The page, the form that it sends, and what its script asks for."""
     blueprint = Blueprint("studio", __name__)
     blueprint.add_app_template_global(aspect)
+    register_preferences(blueprint)
     studio = _Studio(parts.service, parts.generations, parts.catalog, parts.engine)
 
     @blueprint.get("/")
@@ -70,15 +58,6 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
     return blueprint
 
 
-def tell_on_page(parts: Collaborators, failure: Failure) -> Response:
-    """Whoever has to say who he is first sees how; other failures are problems, as elsewhere."""
-    if failure.status != HTTPStatus.UNAUTHORIZED or parts.identities is None:
-        return tell_problem(failure)
-    sentences = _ASKS_FOR_KEY if parts.identities.takes_keys else _ASKS_FOR_ACCOUNT
-    page = render_template("notice.html", sentences=sentences)
-    return Response(page, failure.status, mimetype="text/html")
-
-
 @dataclass(frozen=True)
 class _Studio:
     """What the routes do, with the parts they do it with."""
@@ -101,12 +80,12 @@ class _Studio:
         result: ResultView | None = None,
     ) -> str:
         if len(self.brands) == 0:
-            return render_template("notice.html", sentences=_NO_BRANDS)
+            return render_template("notice.html", notice="notice.no_brands")
         return render_template(
-            "studio.html",
+            "create.html",
             view=StudioView.of(self.brands, self.engine.status().model, said),
             said=said,
-            told=Told.of(error),
+            told=Told.of(error, current_texts()),
             result=result,
             state=self.state(),
         )
@@ -118,7 +97,9 @@ class _Studio:
         return ResultView(generation, asked.prompt, self.brands.get(asked.brand).name, said)
 
     def state(self) -> StateView:
-        return StateView.of(self.engine.status(), draining=self.service.door.closed)
+        return StateView.of(
+            self.engine.status(), current_texts(), draining=self.service.door.closed
+        )
 
 
 def _form() -> dict[str, str]:

@@ -1,6 +1,8 @@
 // The studio's script. Without it the same form works too, a page at a time; here results join
 // the page, an error leaves everything as it was, and waiting is told honestly.
 
+import { t } from "./texts.js";
+
 const form = document.getElementById("studio");
 const results = document.getElementById("results");
 const progress = document.getElementById("progress");
@@ -42,8 +44,8 @@ function showBrand() {
   for (const name of ["num_inference_steps", "guidance_scale", "adapter_scale"]) {
     form.elements[name].placeholder = defaults[name];
   }
-  const named = defaults.scheduler ? `${defaults.scheduler}, ` : "";
-  form.elements.scheduler.options[0].textContent = `${named}the brand’s`;
+  const name = defaults.scheduler;
+  form.elements.scheduler.options[0].textContent = name ? t("scheduler_brands", { name }) : t("scheduler_unknown");
 }
 
 function checkedFormat() {
@@ -105,15 +107,15 @@ async function submit() {
     const answer = await fetch(form.dataset.results, { method: "POST", body, signal: underWay.signal });
     if (answer.ok) {
       show(await answer.text());
-      say(`${pictures(count)} ready in ${seconds(began)}.`);
+      say(t("ready", { pictures: pictures(count), seconds: seconds(began) }));
     } else {
       say("");
       await tell(answer);
     }
   } catch (error) {
-    say(error.name === "AbortError" ? "Cancelled. Nothing you entered is lost." : "");
+    say(error.name === "AbortError" ? t("cancelled") : "");
     if (error.name !== "AbortError") {
-      raise("The service cannot be reached. Check the connection and try again; what you entered is still here.");
+      raise(t("unreachable"));
     }
   } finally {
     end();
@@ -148,8 +150,8 @@ function end() {
 
 function waiting() {
   if (!state.ready) return state.sentence;
-  const queue = state.queued ? ` ${pictures(state.queued)} still to begin.` : "";
-  return `Rendering ${pictures(underWay.count)}.${queue}`;
+  const queue = state.queued ? ` ${t("queued", { pictures: pictures(state.queued) })}` : "";
+  return t("rendering", { pictures: pictures(underWay.count) }) + queue;
 }
 
 function show(html) {
@@ -198,7 +200,7 @@ async function look() {
     state = await (await fetch(form.dataset.state)).json();
     showPhases();
     if (state.ready && !before) {
-      say(state.sentence || "The model is ready.");
+      say(state.sentence || t("model_ready"));
       await refreshChoices();
     }
     if (underWay) say(waiting());
@@ -234,14 +236,14 @@ function raise(sentence) {
 }
 
 async function tell(answer) {
-  const problem = await answer.json().catch(() => ({ detail: `The service answered ${answer.status}` }));
+  const problem = await answer.json().catch(() => ({ detail: t("answered", { status: answer.status }) }));
   const others = problem.errors ? [] : [`${problem.detail}.`];
   for (const { field, message } of problem.errors ?? []) {
     if (!tellBeside(field, message)) others.push(`${field}: ${message}.`);
   }
   const wait = answer.headers.get("Retry-After");
-  if (wait) others.push(`Try again in ${wait} s.`);
-  else if (answer.status >= 500) others.push("Try again; what you entered is still here.");
+  if (wait) others.push(t("wait", { seconds: wait }));
+  else if (answer.status >= 500) others.push(t("kept"));
   if (others.length) raise(others.join(" "));
   const first = form.querySelector("[aria-invalid=true]");
   if (first) {
@@ -272,11 +274,11 @@ function clearFaults() {
   }
 }
 
-const pictures = (count) => (count === 1 ? "1 picture" : `${count} pictures`);
+const pictures = (count) => t("pictures", { count });
 
 function seconds(began) {
   const passed = (performance.now() - began) / 1000;
-  return `${passed < 10 ? passed.toFixed(1) : Math.round(passed)} s`;
+  return t("seconds", { seconds: passed < 10 ? passed.toFixed(1) : Math.round(passed) });
 }
 
 // Results of this tab
@@ -302,9 +304,9 @@ async function copyLink(button) {
   const link = new URL(button.dataset.copy, location.href).href;
   try {
     await navigator.clipboard.writeText(link);
-    say("Link copied.");
+    say(t("copied"));
   } catch {
-    window.prompt("Copy this link:", link); // over plain HTTP there is no clipboard
+    window.prompt(t("copy"), link); // over plain HTTP there is no clipboard
   }
 }
 

@@ -18,6 +18,7 @@ from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
 from imagegen.presets.view import BrandView
 from imagegen.web.errors import retry_after
+from imagegen.web.studio.texts import Texts
 
 # for programs; here a format says the size
 _NOT_HERE = ("width", "height", "deadline_s", "init_image", "mask", "strength")
@@ -27,17 +28,7 @@ ADVANCED = (
     "output_format", "output_quality", "campaign", "exact",
 )  # fmt: skip
 _ICON_PX = 22  # the longer side of a format's little rectangle
-_ELSEWHERE = {
-    WAKING: "The renderer is waking up…",
-    UNREACHABLE: "The renderer cannot be reached just now.",
-}
-_PHASES = {
-    "import": "libraries",
-    "fetch": "files",
-    "load": "weights",
-    "adapters": "brands",
-    "warmup": "first steps",
-}
+_ELSEWHERE = {WAKING: "state.waking", UNREACHABLE: "state.unreachable"}
 _GUESSED_PX = 512  # proportions are all that is shown of it
 
 
@@ -52,7 +43,8 @@ class Shape:
 
     @property
     def label(self) -> str:
-        return self.value.replace("-", " ").replace("_", " ").capitalize() or "Brand’s own"
+        """ "" for the brand's own size."""
+        return self.value.replace("-", " ").replace("_", " ").capitalize()
 
     @property
     def icon(self) -> tuple[float, float]:
@@ -145,18 +137,22 @@ class Told:
     alert: str  # what belongs to no field; "" for nothing
 
     @classmethod
-    def of(cls, error: ImagegenError | None) -> Told:
+    def of(cls, error: ImagegenError | None, t: Texts) -> Told:
         if error is None:
             return cls({}, "")
         fields = error.fields if isinstance(error, CallerError) else ()
         beside = {one.field: one.message for one in reversed(fields) if one.field in FIELDS}
-        others = [f"{one.field}: {one.message}." for one in fields if one.field not in FIELDS]
+        others = [
+            t("told.elsewhere", field=one.field, message=one.message)
+            for one in fields
+            if one.field not in FIELDS
+        ]
         if not fields:
-            others = [f"{error.detail}."]
+            others = [t("told.sentence", detail=error.detail)]
         if isinstance(error, Busy):
-            others.append(f"Try again in {retry_after(error.retry_after_s)} s.")
+            others.append(t("told.wait", seconds=retry_after(error.retry_after_s)))
         elif not isinstance(error, CallerError):
-            others.append("Try again; what you entered is still here.")
+            others.append(t("told.kept"))
         return cls(beside, " ".join(others))
 
     @property
@@ -184,35 +180,41 @@ class StateView:
     left: str = ""  # how long it will be, if earlier starts tell
 
     @classmethod
-    def of(cls, status: EngineStatus, *, draining: bool) -> StateView:
+    def of(cls, status: EngineStatus, t: Texts, *, draining: bool) -> StateView:
         if draining:
-            return cls(False, "This instance is shutting down. Ask again in a moment.", 0)
+            return cls(False, t("state.draining"), 0)
         if status.phase == READY:
             return cls(True, "", status.queued)
         if status.phase == ASLEEP:
-            return cls(True, "The renderer is asleep; it wakes as you begin to write.", 0)
+            return cls(True, t("state.asleep"), 0)
         if status.error is not None:
-            return cls(False, f"The model cannot be used: {status.error}", status.queued)
+            return cls(False, t("state.unusable", error=status.error), status.queued)
         if status.phase in _ELSEWHERE:
-            return cls(False, _ELSEWHERE[status.phase], status.queued)
-        what = "The renderer is waking up" if status.ready else "The model is loading"
-        phase = _PHASES.get(status.phase, status.phase)
-        left = "" if status.eta_s is None else f"about {math.ceil(status.eta_s)} s to go"
-        return cls(False, f"{what}: {phase}…", status.queued, _phases(status), left)
+            return cls(False, t(_ELSEWHERE[status.phase]), status.queued)
+        left = "" if status.eta_s is None else t("state.left", seconds=math.ceil(status.eta_s))
+        what = "state.waking_phase" if status.ready else "state.loading"
+        sentence = t(what, phase=_phase(status.phase, t))
+        return cls(False, sentence, status.queued, _phases(status, t), left)
 
 
-def _phases(status: EngineStatus) -> tuple[PhaseView, ...]:
+def _phases(status: EngineStatus, t: Texts) -> tuple[PhaseView, ...]:
     if status.phase not in PHASES:
         return ()
     now = PHASES.index(status.phase)
     return tuple(
         PhaseView(
-            _PHASES[phase],
+            _phase(phase, t),
             "done" if index < now else "now" if index == now else "next",
-            f"{status.start_s.get(phase, 0.0):.1f} s" if index <= now else "",
+            t("state.seconds", seconds=f"{status.start_s.get(phase, 0.0):.1f}")
+            if index <= now
+            else "",
         )
         for index, phase in enumerate(PHASES)
     )
+
+
+def _phase(name: str, t: Texts) -> str:
+    return t(f"state.phase.{name}") if name in PHASES else name
 
 
 def aspect(width: int, height: int) -> str:
