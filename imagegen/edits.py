@@ -73,11 +73,7 @@ class SentPicture:
         said = text[prefix.end() :] if prefix else text
         if len(said) > 2 * MAX_FILE_BYTES:  # room for its line ends
             raise ValueError(f"must have at most {MAX_FILE_BYTES >> 20} MiB")
-        try:
-            data = base64.b64decode("".join(said.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError("must be a picture in base64, bare or as a data URL") from None
-        return cls.of_file(data)
+        return cls.of_file(_from_base64(said))
 
     def to_text(self) -> str:
         """Bare base64."""
@@ -129,6 +125,18 @@ class Edit:
         """Equal to this one, and small: to be remembered."""
         mask = self.mask and SourcePixels(b"", self.mask.sha256)
         return Edit(SourcePixels(b"", self.init_image.sha256), mask, self.strength)
+
+
+def _from_base64(text: str) -> bytes:
+    """With line ends or without; text is not copied unless it has some. Raises ValueError."""
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        pass
+    try:
+        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+    except ValueError:
+        raise ValueError("must be a picture in base64, bare or as a data URL") from None
 
 
 def steps_done(num_inference_steps: int, strength: float) -> int:

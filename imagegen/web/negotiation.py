@@ -51,7 +51,7 @@ def picture_body(request: Request) -> bytes:
     body = _json(request)
     if len(body) <= MAX_BODY_BYTES:
         return body
-    pictures_bytes = sum(len(found[0]) for found in _PICTURE.finditer(body))
+    pictures_bytes = sum(found.end() - found.start() for found in _PICTURE.finditer(body))
     if pictures_bytes > MAX_PICTURE_BYTES:
         raise BodyTooLarge(f"a body's pictures may have {MAX_PICTURE_BYTES:,} bytes at most")
     if len(body) - pictures_bytes > MAX_BODY_BYTES:

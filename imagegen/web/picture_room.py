@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ MAX_BODY_BYTES = 64 * 1024  # of what is no picture
 MAX_PICTURE_BYTES = 20 << 20  # of a body's pictures, as they are sent
 MOST_BYTES_HELD = 160 << 20  # by all requests together, while they arrive and while they wait
 _DECODERS = 2  # pictures made ready at a time: each may take hundreds of megabytes meanwhile
+_COPIES = 3  # of a body there are while it is read: what has arrived, as text, decoded
+_PATIENCE_S = 5.0  # for others to be read
+_LOOK_S = 0.05
 _ASK_AGAIN_S = 5.0
 _EXTENSION = "imagegen.picture_room"
 
@@ -37,12 +41,20 @@ class PictureRoom:
 
     @contextmanager
     def reading(self, request: Request) -> Iterator[None]:
-        """The request's body may be read, pictures and all. Raises QueueFull."""
+        """The request's body may be read, pictures and all. Waits a little for room.
+
+        Raises QueueFull, once the body has been discarded: who still sends would not hear of it.
+        """
         longest = MAX_PICTURE_BYTES + MAX_BODY_BYTES
         request.max_content_length = longest + 1  # as json_body has it
         said = longest if request.content_length is None else min(request.content_length, longest)
-        size_bytes = said if said > MAX_BODY_BYTES else 0  # others need no room
-        self._take(size_bytes)
+        size_bytes = _COPIES * said if said > MAX_BODY_BYTES else 0  # others need no room
+        try:
+            self._wait_for(size_bytes)
+        except QueueFull:
+            while request.stream.read(MAX_BODY_BYTES):
+                pass
+            raise
         try:
             yield
         finally:
@@ -58,6 +70,16 @@ class PictureRoom:
                 size_bytes = len(picture.data)
                 self._take(size_bytes)
                 weakref.finalize(picture, self._give_back, size_bytes).atexit = False
+
+    def _wait_for(self, size_bytes: int) -> None:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._take(size_bytes)
+            except QueueFull:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_LOOK_S)
 
     def _take(self, size_bytes: int) -> None:
         with self._lock:

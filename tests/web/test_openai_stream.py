@@ -14,6 +14,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 from web_server import Server
 
+from imagegen.bootstrap import Application
+
 PATH = "/v1/images/generations"
 BODY = {"model": "aurora", "prompt": "a red mug", "seed": 0, "stream": True}
 
@@ -99,5 +101,18 @@ def test_who_leaves_takes_his_picture_along(serve: Callable[..., Server]) -> Non
     connection.close()
     began = time.monotonic()
     while server.queued_and_running() != (0, 0):
+        assert time.monotonic() - began < 5
+        time.sleep(0.05)
+
+
+def test_who_leaves_before_he_reads_takes_his_picture_along(
+    application: Application, client: FlaskClient
+) -> None:
+    body = BODY | {"prompt": "!slow", "num_inference_steps": 100}
+    answer = client.post(PATH, json=body)
+    assert answer.status_code == 200
+    answer.close()
+    began = time.monotonic()
+    while (status := application.engine.status()).running or status.queued:
         assert time.monotonic() - began < 5
         time.sleep(0.05)

@@ -194,6 +194,31 @@ def test_an_interrupted_picture_leaves_the_renderer(web: Server, pair: Pair) -> 
         until(lambda: pair.renderer.queued_and_running() == (0, 0))
 
 
+def test_openais_dialect_works_through_it(pair: Pair, web: Server) -> None:
+    asked = {"model": "pop", "prompt": "a mug", "seed": 7}
+    status, _, body = web.ask("POST", "/v1/images/generations", asked)
+    assert status == 200, body
+    [made] = json.loads(body)["data"]
+    picture = json.loads(web.ask("POST", "/generate", ASKED)[2])["images"][0]
+    assert hashlib.sha256(base64.b64decode(made["b64_json"])).hexdigest() == picture["sha256"]
+    edit = asked | {"image": made["b64_json"], "strength": 1.0, "stream": True}
+    status, headers, body = web.ask("POST", "/v1/images/edits", edit)
+    assert (status, headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+    assert b"event: image_edit.completed" in body
+    status, _, body = web.ask("POST", "/v1/images/generations", asked | {"size": "4096x4096"})
+    assert (status, json.loads(body)["error"]["param"]) == (400, "size")
+    before = [one for one in pair.wire.asked if one.startswith("POST")]
+    status, _, body = web.ask("POST", "/v1/images/generations", asked | {"model": "nobody"})
+    assert (status, json.loads(body)["error"]["code"]) == (404, "model_not_found")
+    status, _, body = web.ask(
+        "POST", "/v1/images/generations", asked | {"model": "aurora", "prompt": "a casino"}
+    )
+    assert (status, json.loads(body)["error"]["code"]) == (400, "moderation_blocked")
+    assert [one for one in pair.wire.asked if one.startswith("POST")] == before, (
+        "what can be refused here wakes nobody"
+    )
+
+
 def test_the_form_without_scripts_comes_through(web: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
     form = {"Content-Type": "application/x-www-form-urlencoded"}

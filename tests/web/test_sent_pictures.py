@@ -7,9 +7,11 @@ import gc
 import io
 import json
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from flask import request
 from flask.testing import FlaskClient
 from PIL import Image
 from sent_pictures import file_of, half_mask, scene, sent, text_of
@@ -138,10 +140,13 @@ def test_the_form_takes_no_pictures(client: FlaskClient) -> None:
     assert response.status_code == 413
 
 
-def test_there_is_room_for_so_many_bytes(application: Application) -> None:
+def test_there_is_room_for_so_many_bytes(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagegen.web.picture_room._PATIENCE_S", 0.3)
     app = create_app(application)
     picture = text_of(LARGE)
-    open_picture_room(app, most_bytes=3 * len(picture))
+    open_picture_room(app, most_bytes=4 * len(picture))
     client = app.test_client()
 
     def ask(number: int) -> int:
@@ -158,6 +163,35 @@ def test_there_is_room_for_so_many_bytes(application: Application) -> None:
     assert room_of(client).held_bytes == 0, "nothing is kept of what was answered or refused"
     assert post(client).status_code == 200, "what has no picture needs no room"
     assert ask(9) == 200
+
+
+def test_who_comes_when_others_are_read_waits_a_moment(application: Application) -> None:
+    app = create_app(application)
+    picture = text_of(LARGE)
+    open_picture_room(app, most_bytes=4 * len(picture))
+    room = room_of(app.test_client())
+    with app.test_request_context("/", data=picture, method="POST"), ThreadPoolExecutor(1) as one:
+        with room.reading(request):
+            answer = one.submit(post, app.test_client(), init_image=picture)
+            time.sleep(0.2)
+            assert not answer.done()
+        assert answer.result().status_code == 200
+
+
+def test_who_is_refused_has_sent_all_he_wanted(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else his own sending fails, and he never reads that he may ask again."""
+    monkeypatch.setattr("imagegen.web.picture_room._PATIENCE_S", 0.0)
+    app = create_app(application)
+    open_picture_room(app, most_bytes=1)
+    sending = io.BytesIO(json.dumps(GOOD | {"init_image": text_of(LARGE)}).encode())
+    response = app.test_client().post(
+        "/generate", input_stream=sending, content_type="application/json",
+        content_length=len(sending.getvalue()),
+    )  # fmt: skip
+    assert response.status_code == 429
+    assert sending.read() == b""
 
 
 def test_a_picture_counts_as_long_as_anybody_holds_it() -> None:

@@ -105,12 +105,14 @@ def test_a_client_that_leaves_frees_the_renderer(server: Server) -> None:
 
 def test_probes_answer_while_every_place_is_waited_for(server: Server) -> None:
     body = SLOW | {"num_inference_steps": 100}
-    waiting = [server.open_request(body) for _ in range(QUEUE)]
+    # Each with a seed of its own: what is alike would be rendered once.
+    waiting = [server.open_request(body | {"seed": seed}) for seed in range(QUEUE)]
     until(lambda: sum(server.queued_and_running()) == QUEUE)
     began = time.monotonic()
     assert server.ask("GET", "/livez")[0] == 200
     assert time.monotonic() - began < 2
-    extra = [server.open_request(body) for _ in range(2)]  # one row may be free beside the queue
+    # Two, as one row may be free beside the queue.
+    extra = [server.open_request(body | {"seed": QUEUE + more}) for more in range(2)]
     refused, _, _ = select.select(extra, [], [], 10)
     answer = refused[0].recv(4_096)
     assert answer.startswith(b"HTTP/1.1 429 ")

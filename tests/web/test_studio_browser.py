@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import threading
@@ -21,6 +22,7 @@ from imagegen.bootstrap import build
 from imagegen.door import Door
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import RenderProcess
+from imagegen.generations.generations import Generations
 from imagegen.provenance import read_record
 from imagegen.service import ImageService
 from imagegen.settings import Settings
@@ -328,7 +330,8 @@ def loading(presets: Path, output: Path, load_s: float) -> Iterator[str]:
     service = ImageService(
         settings, quick.catalog, engine, quick.service._keeper, quick.metrics, Door()
     )
-    parts = type(quick)(settings, quick.catalog, quick.storage, engine, service, quick.metrics)
+    generations = Generations(service, quick.generations._archive)
+    parts = dataclasses.replace(quick, engine=engine, service=service, generations=generations)
     server = make_server("127.0.0.1", 0, create_app(parts), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

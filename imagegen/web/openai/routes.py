@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from flask import Blueprint, Response, request
@@ -21,7 +21,7 @@ from imagegen.web.negotiation import idempotency_key, json_body
 from imagegen.web.openai.bodies import EditsBody, GenerationsBody, ImagesBody
 from imagegen.web.openai.failures import in_their_words
 from imagegen.web.openai.pictures import mask_of, read_edit
-from imagegen.web.openai.stream import Kind, Storyteller, follow
+from imagegen.web.openai.stream import EventBody, Kind, Storyteller
 from imagegen.web.openai.translation import (
     drawable_sizes,
     to_edit,
@@ -33,6 +33,7 @@ from imagegen.web.openai.translation import (
 )
 from imagegen.web.picture_room import picture_room
 
+_LONGEST_NAME = 80  # of a brand that is none, in the error
 Asked = TypeVar("Asked", bound=ImagesBody)
 
 
@@ -79,7 +80,7 @@ def _answer(
     translate: Callable[[Asked, BrandPreset], GenerationRequest],
 ) -> Response:
     caller, wanted = current_caller(), still_there(request)
-    preset = parts.catalog.seen_by(caller).get(asked.model)
+    preset = parts.catalog.seen_by(caller).get(asked.model[:_LONGEST_NAME])
     try:
         running = parts.generations.start(
             translate(asked, preset),
@@ -89,7 +90,7 @@ def _answer(
             is_retry=is_retry(request),
         )
         if asked.stream:
-            return _stream(follow(running, wanted, Storyteller(kind, asked)))
+            return _stream(EventBody(running, wanted, Storyteller(kind, asked)))
         generation = running.result(wanted)
     except InvalidRequest as error:
         drawable = drawable_sizes(preset, parts.engine.status().model)
@@ -98,7 +99,7 @@ def _answer(
     return _json(to_response(asked, with_absolute_links(generation, root), files))
 
 
-def _stream(body: Iterator[bytes]) -> Response:
+def _stream(body: EventBody) -> Response:
     response = Response(body, mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep events until there are many

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Literal
 
 from PIL import Image
@@ -100,18 +101,32 @@ class Storyteller:
         )
 
 
-def follow(
-    running: Following, wanted: Callable[[], bool], storyteller: Storyteller
-) -> Iterator[bytes]:
-    """The body of the answer. What fails before anything has happened is raised, not told.
+class EventBody:
+    """The body of the answer: closed also where nobody began to read it."""
 
-    Ends early, and takes the pictures out of the batch, once `wanted` says no.
-    """
-    heard = _heard(running, wanted)
-    first = next(heard, None)
-    if first is not None and isinstance(first.what, ImagegenError):
-        raise first.what
-    return _body(running, first, heard, storyteller)
+    def __init__(
+        self, running: Following, wanted: Callable[[], bool], storyteller: Storyteller
+    ) -> None:
+        """Waits for the first event. Raises what fails before anything has happened.
+
+        wanted: asked several times a second; once it says no, nobody listens any more.
+        """
+        self._running: Following | None = running
+        heard = _heard(running, wanted)
+        first = next(heard, None)
+        if first is not None and isinstance(first.what, ImagegenError):
+            raise first.what
+        self._messages = _messages(chain([first], heard), running, storyteller)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._messages
+
+    def close(self) -> None:
+        """What nobody else waits for leaves the batch; what has ended is not touched."""
+        self._messages.close()
+        running, self._running = self._running, None
+        if running is not None:
+            running.leave()
 
 
 def told_failure(error: Exception) -> bytes:
@@ -120,28 +135,19 @@ def told_failure(error: Exception) -> bytes:
     return b"event: error\n" + _data(error_answer(failure))
 
 
-def _body(
-    running: Following, first: Event | None, rest: Iterator[Event | None], teller: Storyteller
-) -> Iterator[bytes]:
-    event = first
-    ended = False
+def _messages(
+    events: Iterable[Event | None], running: Following, storyteller: Storyteller
+) -> Generator[bytes, None, None]:
     try:
-        while not ended:
+        for event in events:
             if event is None:
                 yield _COMMENT
-            else:
-                yield from teller.told(event, running.files)
-                ended = event.is_last
-            if not ended:
-                event = next(rest)
-    except StopIteration:
-        pass  # nobody listens
+                continue
+            yield from storyteller.told(event, running.files)
+            if event.is_last:
+                return
     except Exception as error:  # such as a store that does not give the files back
-        ended = True
         yield told_failure(error)
-    finally:
-        if not ended:
-            running.leave()
 
 
 def _heard(running: Following, wanted: Callable[[], bool]) -> Iterator[Event | None]:
