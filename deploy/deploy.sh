@@ -108,9 +108,13 @@ give_roles() {
   # delete is told "it is there already" or "forbidden" about a taken name is not documented.
   grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
     --member "serviceAccount:$service_account" --role roles/storage.objectUser
-  # The pages show pictures, and write none.
+  # The pages show pictures, and write none; what people think of them the pages do write.
   grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
     --member "serviceAccount:$web_account" --role roles/storage.objectViewer
+  local library="projects/_/buckets/$bucket/objects/pictures/imagegen-library/"
+  grant storage buckets add-iam-policy-binding "gs://$bucket" \
+    --member "serviceAccount:$web_account" --role roles/storage.objectUser \
+    --condition "title=library,expression=resource.name.startsWith(\"$library\")"
   # The build reads what was uploaded for it, but no pictures.
   grant storage buckets add-iam-policy-binding "gs://$bucket" \
     --member "$builder" --role roles/storage.objectViewer \

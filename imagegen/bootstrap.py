@@ -22,6 +22,8 @@ from imagegen.generations import Generations
 from imagegen.generations.archive import Archive
 from imagegen.generations.register import Register
 from imagegen.keeping import PictureKeeper
+from imagegen.library import Library
+from imagegen.library.mark_book import MarkBook
 from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
@@ -49,6 +51,7 @@ class Application:
     engine: RenderProcess
     service: ImageService
     generations: Generations
+    library: Library
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
     live_brands: LiveBrands | None = None  # where they are in a bucket
@@ -125,6 +128,7 @@ class Front:
     engine: RemoteRenderer
     service: RemoteService
     generations: RemoteGenerations
+    library: Library
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
 
@@ -169,12 +173,18 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     renderer = RemoteRenderer(line)
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
     keeper = PictureKeeper(storage, settings.urls)
-    register = Register(open_records(settings.storage))
-    generations = RemoteGenerations(
-        service, Archive(register, keeper, storage, settings.deadline_s)
+    archive = _archive(settings, storage, keeper)
+    return Front(
+        settings=settings,
+        catalog=catalog,
+        storage=storage,
+        engine=renderer,
+        service=service,
+        generations=RemoteGenerations(service, archive),
+        library=_library(settings, archive),
+        metrics=metrics,
+        identities=Identities.of(settings),
     )
-    identities = Identities.of(settings)
-    return Front(settings, catalog, storage, renderer, service, generations, metrics, identities)
 
 
 def build(settings: Settings, logs: LogStyle | None = None) -> Application:
@@ -195,16 +205,23 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
-    generations = Generations(
-        service, _archive(settings, storage, keeper), lambda: _room(settings, engine)
-    )
+    archive = _archive(settings, storage, keeper)
+    generations = Generations(service, archive, lambda: _room(settings, engine))
     _watch(metrics, engine, service)
     _watch_generations(metrics, generations)
     if live_brands is not None:
         _watch_brands(metrics, live_brands)
-    identities = Identities.of(settings)
     return Application(
-        settings, catalog, storage, engine, service, generations, metrics, identities, live_brands
+        settings=settings,
+        catalog=catalog,
+        storage=storage,
+        engine=engine,
+        service=service,
+        generations=generations,
+        library=_library(settings, archive),
+        metrics=metrics,
+        identities=Identities.of(settings),
+        live_brands=live_brands,
     )
 
 
@@ -217,6 +234,10 @@ def _room(settings: Settings, engine: RenderProcess) -> int:
 def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Archive:
     register = Register(open_records(settings.storage))
     return Archive(register, keeper, storage, settings.deadline_s)
+
+
+def _library(settings: Settings, archive: Archive) -> Library:
+    return Library(archive, MarkBook(open_records(settings.storage)))
 
 
 def _check_storage(settings: Settings) -> None:
@@ -248,7 +269,7 @@ def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
 
 
 def _check_reading(settings: Settings) -> None:
-    """The role `web` never writes: its account need not be able to. Raises InvalidSettings."""
+    """The role `web` writes no pictures and need not be able to. Raises InvalidSettings."""
     try:
         open_storage(settings.storage).read("imagegen-check.txt")
     except StorageUnavailable as error:

@@ -11,6 +11,7 @@ ImagegenError
 │   ├── UnknownImage              unknown_image
 │   ├── UnknownGeneration         unknown_generation    none of that id, or somebody else's
 │   ├── NotCancellable            not_cancellable       it has ended
+│   ├── MarkedMeanwhile           marked_meanwhile      somebody else has marked the picture since
 │   ├── IdempotencyConflict       idempotency_conflict  another body under the same key
 │   ├── BodyTooLarge              body_too_large
 │   └── UnsupportedMediaType      unsupported_media_type
@@ -119,6 +120,10 @@ class UnknownGeneration(CallerError):
 
 class NotCancellable(CallerError):
     code = "not_cancellable"
+
+
+class MarkedMeanwhile(CallerError):
+    code = "marked_meanwhile"
 
 
 class IdempotencyConflict(CallerError):

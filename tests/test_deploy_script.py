@@ -23,6 +23,9 @@ BUILD = f"serviceAccount:imagegen-build@{PROJECT}.iam.gserviceaccount.com"
 ROLES = [
     (f"gs://{BUCKET}", SERVICE, "roles/storage.objectUser", "None"),
     (f"gs://{BUCKET}", WEB, "roles/storage.objectViewer", "None"),
+    (f"gs://{BUCKET}", WEB, "roles/storage.objectUser",
+     "title=library,expression=resource.name.startsWith("
+     f'"projects/_/buckets/{BUCKET}/objects/pictures/imagegen-library/")'),
     (f"gs://{BUCKET}", BUILD, "roles/storage.objectViewer",
      "title=source,expression="
      f'resource.name.startsWith("projects/_/buckets/{BUCKET}/objects/source/")'),

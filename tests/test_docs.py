@@ -16,6 +16,7 @@ from imagegen import cli, errors
 from imagegen.batch.script import read_script
 from imagegen.bootstrap import build
 from imagegen.generation import Generation, GenerationRequest
+from imagegen.library.marks import PictureMarks
 from imagegen.presets.files import read_words
 from imagegen.settings import PREFIX, Settings
 from imagegen.web.app import create_app
@@ -100,7 +101,7 @@ def test_the_api_page_names_every_route(repository: Path, tmp_path: Path) -> Non
         re.findall(r"^## ((?:GET|POST) /\S*)$", page, re.MULTILINE)
     )
     there = {
-        f"{method} {rule.rule.replace('<path:', '<')}"
+        f"{method} {re.sub('<(path|int):', '<', rule.rule)}"
         for rule in rules
         for method in {"GET", "POST"} & (rule.methods or set())
         if not rule.endpoint.startswith(("static", "studio."))
@@ -173,7 +174,8 @@ def test_every_command_in_the_documents_is_understood(repository: Path) -> None:
 def test_the_requests_and_the_answer_in_the_documents_are_whole(repository: Path) -> None:
     for body in re.findall(r"-d '(\{.*?\})'", (repository / "README.md").read_text()):
         GenerationRequest.model_validate_json(body)
-    [answer] = examples(repository / "docs" / "api.md", "json")
+    answer, marks = examples(repository / "docs" / "api.md", "json")
+    assert PictureMarks.model_validate_json(marks).model_dump(mode="json") == json.loads(marks)
     said = Generation.model_validate_json(answer).model_dump(mode="json")
     assert {name: list(value) for name, value in said.items() if isinstance(value, dict)} == {
         name: list(value) for name, value in json.loads(answer).items() if isinstance(value, dict)

@@ -16,6 +16,7 @@ from imagegen.web.errors import register_errors
 from imagegen.web.generations import generations_blueprint
 from imagegen.web.headers import register_headers
 from imagegen.web.images import images_blueprint
+from imagegen.web.marks import marks_blueprint
 from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
@@ -45,6 +46,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(a1111_blueprint(parts))
     app.register_blueprint(openapi_blueprint(parts))
     app.register_blueprint(generations_blueprint(parts))
+    app.register_blueprint(marks_blueprint(parts))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

@@ -13,6 +13,7 @@ from imagegen.generations.archive import Listed
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import ListQuery
 from imagegen.generations.running import Following
+from imagegen.library import Library
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.service import OnImage
@@ -76,6 +77,8 @@ class Collaborators(Protocol):
     def service(self) -> PictureService: ...
     @property
     def generations(self) -> GenerationDesk: ...
+    @property
+    def library(self) -> Library: ...
     @property
     def metrics(self) -> Metrics: ...
     @property

@@ -29,6 +29,7 @@ STATUS: dict[type, int] = {
     errors.UnknownImage: 404,
     errors.UnknownGeneration: 404,
     errors.NotCancellable: 409,
+    errors.MarkedMeanwhile: 409,
     errors.IdempotencyConflict: 422,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,

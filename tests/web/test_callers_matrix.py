@@ -81,6 +81,10 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "GET generations.generation": _says(path="/generations/gen_0123456789abcdef0123"),
     "DELETE generations.cancel": _says(path="/generations/gen_0123456789abcdef0123"),
     "GET generations.events": _says(path="/generations/gen_0123456789abcdef0123/events"),
+    "GET marks.marks": _says(path="/generations/gen_0123456789abcdef0123/marks"),
+    "POST marks.mark": _says(
+        path="/generations/gen_0123456789abcdef0123/images/0/marks", json={"mark": "approved"}
+    ),
     "GET api.brands": _says(),
     "GET api.brand": _asks("/brands/{brand}"),
     "GET api.cover": _asks("/brands/{brand}/cover", own=404),
@@ -270,6 +274,14 @@ def test_a_generation_exists_for_whoever_asked_for_it(
         answer, missing = get(path, other), get(unknown, other)
         assert answer.status_code == 404
         assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
+        mark = {"json": {"mark": "approved"}, "headers": {"X-API-Key": keys[other]}}
+        for answer, missing in (
+            (get(f"{path}/marks", other), get(f"{unknown}/marks", other)),
+            (client.post(f"{path}/images/0/marks", **mark),
+             client.post(f"{unknown}/images/0/marks", **mark)),
+        ):  # fmt: skip
+            assert answer.status_code == 404
+            assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
         for listed in ("/generations", "/generations?brand=zebrafinch"):
             assert made["id"] not in get(listed, other).text
 

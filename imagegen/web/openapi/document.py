@@ -18,6 +18,7 @@ from imagegen.web.errors import status_of
 from imagegen.web.openai.answers import ErrorAnswer
 from imagegen.web.openapi.a1111 import A1111_FAILURE, A1111_OPERATIONS
 from imagegen.web.openapi.generations import GENERATION_OPERATIONS
+from imagegen.web.openapi.marks import MARK_OPERATIONS
 from imagegen.web.openapi.native import NATIVE_OPERATIONS
 from imagegen.web.openapi.openai import OPENAI_OPERATIONS
 from imagegen.web.openapi.operation import (
@@ -38,6 +39,7 @@ from imagegen.web.openapi.shapes import Problem
 OPERATIONS: Operations = {
     **NATIVE_OPERATIONS,
     **GENERATION_OPERATIONS,
+    **MARK_OPERATIONS,
     **OPENAI_OPERATIONS,
     **A1111_OPERATIONS,
     **PAGE_OPERATIONS,
