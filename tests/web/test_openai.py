@@ -272,3 +272,16 @@ def test_what_takes_too_long_is_not_asked_for_again(client: FlaskClient) -> None
     answer = tell_openai(failure_of(errors.DeadlineExceeded("not ready within 5 s")))
     assert answer.status_code == 504
     assert answer.headers["X-Should-Retry"] == "false"
+
+
+def test_under_one_key_a_request_is_one_generation(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "one-of-a-kind"}
+    unseeded = {"model": "aurora", "prompt": "a mug"}
+    first = client.post(PATH, json=unseeded, headers=key).get_json()
+    again = client.post(PATH, json=unseeded, headers=key).get_json()
+    assert (again["id"], again["data"]) == (first["id"], first["data"])
+    streamed = client.post(PATH, json=unseeded | {"stream": True}, headers=key).text
+    assert first["id"] in streamed
+    assert first["data"][0]["b64_json"] in streamed
+    other = client.post(PATH, json=unseeded | {"prompt": "a lamp"}, headers=key)
+    assert (other.status_code, other.get_json()["error"]["code"]) == (400, "idempotency_conflict")

@@ -48,6 +48,13 @@ _PICTURE_HEADERS = {
 }
 _BRAND = Parameter("brand", "path", "A brand's id, as in `GET /brands`.")
 
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "Asked again under the same key, the same request gives the same generation.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
+
 NATIVE_OPERATIONS: Operations = {
     ("POST", "/generate"): Operation(
         tag="Pictures",
@@ -57,12 +64,7 @@ NATIVE_OPERATIONS: Operations = {
         "`Accept: text/event-stream` it is what happens to the pictures, as it happens.",
         parameters=(
             Parameter("Prefer", "header", "`respond-async`: do not wait for the pictures."),
-            Parameter(
-                "Idempotency-Key",
-                "header",
-                "Asked again under the same key, the same request gives the same generation.",
-                {"type": "string", "minLength": 1, "maxLength": 255},
-            ),
+            IDEMPOTENCY_KEY,
         ),
         body={JSON: GenerationRequest},
         example={"brand": A_BRAND, "prompt": "a red mug", "seed": 7},

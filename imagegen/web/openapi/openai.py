@@ -17,7 +17,7 @@ from imagegen.web.openai.answers import (
     PartialImageEvent,
 )
 from imagegen.web.openai.bodies import EditsBody, EditsJson, GenerationsBody
-from imagegen.web.openapi.native import GENERATING
+from imagegen.web.openapi.native import GENERATING, IDEMPOTENCY_KEY
 from imagegen.web.openapi.operation import (
     A_BRAND,
     EVENT_STREAM,
@@ -64,16 +64,18 @@ OPENAI_OPERATIONS: Operations = {
     ("POST", "/v1/images/generations"): Operation(
         tag="OpenAI",
         summary="Make pictures",
+        parameters=(IDEMPOTENCY_KEY,),
         body={JSON: GenerationsBody},
         example={"model": A_BRAND, "prompt": "a red mug", "size": "auto", "quality": "low"},
         answers=_answers("image_generation"),
-        failures=GENERATING,
+        failures=(*GENERATING, errors.IdempotencyConflict),
     ),
     ("POST", "/v1/images/edits"): Operation(
         tag="OpenAI",
         summary="Make pictures of a picture",
         description="The picture and a mask come as files of a form, or in JSON as Base64 or data "
         "URLs; nothing is ever fetched.",
+        parameters=(IDEMPOTENCY_KEY,),
         body={JSON: EditsJson, "multipart/form-data": EditsForm},
         example={
             "model": A_BRAND,
@@ -82,7 +84,7 @@ OPENAI_OPERATIONS: Operations = {
             "strength": 0.8,
         },
         answers=_answers("image_edit"),
-        failures=GENERATING,
+        failures=(*GENERATING, errors.IdempotencyConflict),
     ),
     ("GET", "/v1/models"): Operation(
         tag="OpenAI",
