@@ -68,6 +68,19 @@ def test_what_is_in_the_path_is_filled_in_and_failures_are_shown(page: Page) -> 
     expect(article.locator("output pre")).to_contain_text('"name": "Pop"')
 
 
+def test_headers_and_queries_are_sent_as_such(page: Page) -> None:
+    article = page.locator("#post_generate")
+    article.get_by_text("Try it").click()
+    article.get_by_label("Prefer").fill("respond-async")
+    article.get_by_role("button", name="Send").click()
+    expect(article.locator("output p")).to_contain_text("202")
+    listed = page.locator("#get_generations")
+    listed.get_by_text("Try it").click()
+    listed.get_by_label("limit").fill("0")
+    listed.get_by_role("button", name="Send").click()
+    expect(listed.locator("output p")).to_contain_text("422")
+
+
 def test_nothing_is_wider_than_a_telephone(page: Page) -> None:
     page.set_viewport_size({"width": 375, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == 375

@@ -27,6 +27,7 @@ class FieldView:
     required: bool
     default: str  # "" where there is none
     text: str
+    place: str = "body"  # or "path", "query", "header"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,12 @@ def _operation(
     example = json.dumps(body["example"], indent=2) if "example" in body else ""
     parameters = tuple(
         FieldView(
-            one["name"], _kind(document, one["schema"]), one["required"], "", one["description"]
+            one["name"],
+            _kind(document, one["schema"]),
+            one["required"],
+            "",
+            one["description"],
+            one["in"],
         )
         for one in said["parameters"]
     )

@@ -21,7 +21,7 @@ async function send(form) {
   try {
     const answer = await fetch(address(form), {
       method: form.dataset.method,
-      headers: body ? { "Content-Type": "application/json" } : {},
+      headers: { ...(body && { "Content-Type": "application/json" }), ...said(form, "header") },
       body: body?.value,
     });
     const parts = await told(answer);
@@ -33,14 +33,17 @@ async function send(form) {
 }
 
 function address(form) {
-  const said = new FormData(form);
-  const inPath = new Set();
-  const path = form.dataset.path.replace(/\{(\w+)\}/g, (_, name) => {
-    inPath.add(name);
-    return said.get(name).split("/").map(encodeURIComponent).join("/");
-  });
-  const query = [...said].filter(([name, value]) => value && !inPath.has(name));
-  return path + (query.length ? `?${new URLSearchParams(query)}` : "");
+  const inPath = said(form, "path");
+  const path = form.dataset.path.replace(/\{(\w+)\}/g, (_, name) =>
+    inPath[name].split("/").map(encodeURIComponent).join("/"));
+  const query = new URLSearchParams(said(form, "query")).toString();
+  return query ? `${path}?${query}` : path;
+}
+
+// What is filled in of those parameters, by their names.
+function said(form, place) {
+  const inputs = [...form.querySelectorAll(`input[data-place="${place}"]`)];
+  return Object.fromEntries(inputs.filter((input) => input.value).map((input) => [input.name, input.value]));
 }
 
 async function told(answer) {
