@@ -27,7 +27,7 @@ PAGE = (REPOSITORY / "docs" / "clients.md").read_text()
 # heading: (pictures that lie there afterwards, words that are printed)
 LEAVES = {
     "curl": (1, ""),
-    "Python": (5, "no brand 'auroa'"),
+    "Python": (6, "waited for: succeeded"),
     "asyncio": (2, "mug.png lamp.png"),
     "OpenAI's client: openai": (3, "image_generation.completed 32x32"),
     "AUTOMATIC1111's web UI: webuiapi": (1, "[7] aurora style, a red mug"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from imagegen.batch.image_source import Delivery, unknown_brand
 from imagegen.client import Client
-from imagegen.client.address import IdToken
-from imagegen.client.answers import Brand
+from imagegen.client.answers import Brand, Pictures
+from imagegen.client.events import Done, Step
 from imagegen.client.request import PICTURES
+from imagegen.engine.process import OnEvent, Progress
 from imagegen.errors import (
     FieldError,
     InvalidRequest,
@@ -24,26 +26,28 @@ from imagegen.problems import ASK_AGAIN_S
 class RemoteImages:
     """A service; `connect` learns its brands, so that scripts are checked early."""
 
-    def __init__(self, client: Client, brands: Iterable[Brand]) -> None:
+    def __init__(
+        self, client: Client, brands: Iterable[Brand], on_event: OnEvent | None = None
+    ) -> None:
+        """on_event: hears of every step, on the thread that asks."""
         self._client = client
+        self._on_event = on_event
         self._brands = {brand.id: brand for brand in brands}
 
     @classmethod
-    def connect(
-        cls, url: str, api_key: str | None = None, id_token: IdToken | None = None
-    ) -> RemoteImages:
-        """Raises ServiceUnreachable where no imagegen service answers at `url`."""
-        # No patience: whoever asks for pictures waits himself, and tells of it.
-        client = Client(url, api_key, id_token=id_token, patience_s=0)
+    def connect(cls, client: Client, on_event: OnEvent | None = None) -> RemoteImages:
+        """Raises ServiceUnreachable where no imagegen service answers."""
         try:
             brands = client.brands()
         except Unauthenticated as error:
-            raise Unauthenticated(f"{url}: {error}; IMAGEGEN_API_KEY can hold a key") from None
+            raise Unauthenticated(
+                f"{client.url}: {error}; IMAGEGEN_API_KEY can hold a key"
+            ) from None
         except RenderFailed as error:
             raise ServiceUnreachable(
-                f"no imagegen service answers at {url}: {error.detail}", ASK_AGAIN_S
+                f"no imagegen service answers at {client.url}: {error.detail}", ASK_AGAIN_S
             ) from None
-        return cls(client, brands)
+        return cls(client, brands, on_event)
 
     def check(self, request: GenerationRequest) -> None:
         """Raises CallerError for what the service is sure to refuse; limits only it knows."""
@@ -75,6 +79,16 @@ class RemoteImages:
         sent = {name: getattr(request, name) for name in PICTURES}
         fields = request.model_dump(mode="json", exclude_defaults=True, exclude=set(PICTURES))
         fields |= {name: picture.data for name, picture in sent.items() if picture is not None}
-        answered = self._client.generate(idempotency_key=key, **fields)
+        answered = self._asked(fields, key)
         pictures = tuple(image.bytes() for image in answered.images)
         return Delivery(Generation.model_validate(answered.model_dump()), pictures)
+
+    def _asked(self, fields: Any, key: str | None) -> Pictures:
+        if self._on_event is None:
+            return self._client.generate(idempotency_key=key, **fields)
+        for event in self._client.stream(idempotency_key=key, **fields):
+            if isinstance(event, Step):
+                self._on_event(Progress(event.index, event.step, event.of, event.eta_s))
+            if isinstance(event, Done):
+                return event.generation
+        raise RenderFailed("the service told no end")  # a stream ends with one, or raises

@@ -44,6 +44,7 @@ class AsyncClient:
         patience_s: float = PATIENCE_S,
     ) -> None:
         """As Client's."""
+        self.url = url
         self._http = httpx2.AsyncClient(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),

@@ -55,6 +55,7 @@ class Client:
         in. timeout_s: of silence, for requests without a `deadline_s`. patience_s: how long a call
         asks again while it is told "not now"; 0 for never.
         """
+        self.url = url
         self._http = httpx2.Client(limits=LIMITS)
         self._service = Service(
             Address(url, api_key, id_token),

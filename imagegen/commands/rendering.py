@@ -22,7 +22,9 @@ from imagegen.batch.image_source import (
 from imagegen.batch.remote import RemoteImages
 from imagegen.batch.run import file_names
 from imagegen.bootstrap import build, load_brands
+from imagegen.client import Client
 from imagegen.client.request import PICTURES
+from imagegen.client.service import PATIENCE_S
 from imagegen.commands.progress import RenderProgress
 from imagegen.engine.process import OnEvent
 from imagegen.errors import InvalidRequest
@@ -99,7 +101,7 @@ class Maker:
 def pictures_from(arguments: Namespace, on_event: OnEvent | None = None) -> Maker:
     """The service at `--url`, or whatever the settings say of this machine."""
     if arguments.url is not None:
-        remote = service_at(arguments)
+        remote = service_at(arguments, on_event)
         return Maker(remote.check, remote.steps_of, lambda: nullcontext(remote))
     # Whoever may run this may use everything: nobody asks him for a key of the service's.
     here = {"deadline_s": _LONGEST_REQUEST_S, "auth": "none"}
@@ -108,11 +110,18 @@ def pictures_from(arguments: Namespace, on_event: OnEvent | None = None) -> Make
     return Maker(checks_of(catalog), steps_in(catalog), lambda: _rendering_here(settings, on_event))
 
 
-def service_at(arguments: Namespace) -> RemoteImages:
-    """The service at `--url`, shown who asks. Raises ServiceUnreachable."""
-    api_key = Settings.from_environment().api_key
-    tokens = IdTokens(arguments.url).token if arguments.id_token else None
-    return RemoteImages.connect(arguments.url, api_key, tokens)
+def service_at(arguments: Namespace, on_event: OnEvent | None = None) -> RemoteImages:
+    """The service at `--url`, shown who asks. Raises ServiceUnreachable.
+
+    A batch has a patience of its own, and tells of it; whoever wants one request only has none.
+    """
+    client = Client(
+        arguments.url,
+        Settings.from_environment().api_key,
+        id_token=IdTokens(arguments.url).token if arguments.id_token else None,
+        patience_s=0 if on_event is None else PATIENCE_S,
+    )
+    return RemoteImages.connect(client, on_event)
 
 
 @contextmanager

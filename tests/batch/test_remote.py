@@ -18,6 +18,7 @@ from sent_pictures import half_mask, scene, sent, text_of
 
 from imagegen import cli, errors
 from imagegen.batch.remote import RemoteImages
+from imagegen.client import Client
 from imagegen.front.identity import IdTokens
 from imagegen.generation import GenerationRequest
 
@@ -53,7 +54,9 @@ def generation(url: str, data: bytes) -> dict[str, object]:
 def test_a_picture_comes_back_whole(server):
     server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
     server.replies["/images/x.png"] = Reply(body=b"picture")
-    delivery = RemoteImages.connect(server.url + "/").generate(REQUEST, "key", lambda: True)
+    delivery = RemoteImages.connect(Client(server.url + "/", patience_s=0)).generate(
+        REQUEST, "key", lambda: True
+    )
     assert delivery.pictures == (b"picture",)
     assert server.asked[1].headers["Idempotency-Key"] == "key"
     assert json.loads(server.asked[1].body) == {"brand": "plain", "prompt": "a mug", "seed": 7}
@@ -63,13 +66,13 @@ def test_pictures_go_along(server):
     server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
     server.replies["/images/x.png"] = Reply(body=b"picture")
     request = REQUEST.model_copy(update={"init_image": sent(scene()), "mask": sent(half_mask())})
-    RemoteImages.connect(server.url).generate(request, None, lambda: True)
+    RemoteImages.connect(Client(server.url, patience_s=0)).generate(request, None, lambda: True)
     body = json.loads(server.asked[1].body)
     assert (body["init_image"], body["mask"]) == (text_of(scene()), text_of(half_mask()))
 
 
 def test_requests_are_checked_before_they_are_sent(server):
-    remote = RemoteImages.connect(server.url)
+    remote = RemoteImages.connect(Client(server.url, patience_s=0))
     remote.check(REQUEST)
     for known in ("story", "square", "banner"):
         remote.check(REQUEST.model_copy(update={"format": known}))
@@ -83,18 +86,19 @@ def test_requests_are_checked_before_they_are_sent(server):
 def test_another_kind_of_service_is_recognised(server, body):
     server.replies["/brands"] = Reply(body=body)
     with pytest.raises(errors.ServiceUnreachable, match="is no imagegen service"):
-        RemoteImages.connect(server.url)
+        RemoteImages.connect(Client(server.url, patience_s=0))
 
 
 def test_what_a_closed_door_means_is_said(server):
     for status, words in ((403, "gcloud run services proxy"), (404, "no imagegen service answers")):
         server.replies["/brands"] = Reply(status=status, body=b"<html>")
         with pytest.raises(errors.ServiceUnreachable, match=words):
-            RemoteImages.connect(server.url)
+            RemoteImages.connect(Client(server.url, patience_s=0))
 
 
 def test_who_asks_is_told_by_the_environment_or_by_google(server, monkeypatch, tmp_path, capsys):
-    server.replies["/generate"] = Reply(body=generation("/images/x.png", b"picture"))
+    done = f"event: done\ndata: {json.dumps(generation('/images/x.png', b'picture'))}\n\n"
+    server.replies["/generate"] = Reply(200, done.encode(), {"Content-Type": "text/event-stream"})
     server.replies["/images/x.png"] = Reply(body=b"picture")
     monkeypatch.setenv("IMAGEGEN_API_KEY", "ik_1")
     monkeypatch.setattr(IdTokens, "token", lambda self: "of-this-machine")
@@ -172,3 +176,53 @@ def test_the_real_service_and_a_batch_that_asks_for_more_than_its_queue_holds(se
     [failed] = [line for line in lines[:-1] if line["status"] == "failed"]
     assert failed["error_code"] == "banned_term"
     assert len(list((tmp_path / "s-pictures").glob("*.png"))) == 16
+
+
+def killed_after(process: subprocess.Popen[bytes], journal: Path, rows: int) -> None:
+    """SIGKILL once the journal has `rows` more lines, or the process has ended by itself."""
+    before = journal.read_bytes().count(b"\n") if journal.exists() else 1
+    while process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= before + rows:
+            break
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+
+
+def test_a_batch_that_is_killed_again_and_again_has_each_picture_made_once(service, tmp_path):
+    """What the service had made, or was making, when the batch died is handed over, not redone."""
+    rows = "".join(f"plain,!slow number {number},2\n" for number in range(16))
+    (tmp_path / "s.csv").write_text("brand,prompt,num_inference_steps\n" + rows)
+    command = [sys.executable, "-m", "imagegen", "batch", "s.csv", "--url", service]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    before = len(made_by(service))
+    journal = tmp_path / "s-pictures" / "journal.jsonl"
+    for rows_before_death in (1, 2, 3, 1, 2):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        killed_after(process, journal, rows_before_death)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "s-pictures" / "manifest.json").read_text())["rows"]
+    ids = {row["generation"]["id"] for row in manifest}
+    assert len(ids) == len(manifest) == 16
+    assert len(list((tmp_path / "s-pictures").glob("*.png"))) == 16
+    after = made_by(service)
+    assert ids <= after
+    assert len(after) - before == 16
+
+
+def made_by(service: str) -> set[str]:
+    """The ids of all generations there."""
+    found: set[str] = set()
+    cursor = None
+    with Client(service) as client:
+        while True:
+            page = client.list(limit=100, cursor=cursor)
+            found |= {generation.id for generation in page.generations}
+            cursor = page.cursor
+            if cursor is None:
+                return found
