@@ -12,15 +12,22 @@ from imagegen.client.events import Done, Step
 from imagegen.client.request import PICTURES
 from imagegen.engine.process import OnEvent, Progress
 from imagegen.errors import (
+    Busy,
     FieldError,
     InvalidRequest,
+    ModelFailed,
+    ModelLoading,
     RenderFailed,
     ServiceUnreachable,
+    StorageUnavailable,
     Unauthenticated,
 )
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.presets.formats import BUILT_IN_NAMES
 from imagegen.problems import ASK_AGAIN_S
+
+# What may be said of a service that has trouble, and of a generation that ended with it.
+_ENDS = (ModelFailed, ModelLoading, StorageUnavailable)
 
 
 class RemoteImages:
@@ -85,10 +92,23 @@ class RemoteImages:
 
     def _asked(self, fields: Any, key: str | None) -> Pictures:
         if self._on_event is None:
-            return self._client.generate(idempotency_key=key, **fields)
+            try:
+                return self._client.generate(idempotency_key=key, **fields)
+            except _ENDS as error:
+                self._look_whether_it_ended(error, fields, key)
+                raise
         for event in self._client.stream(idempotency_key=key, **fields):
             if isinstance(event, Step):
                 self._on_event(Progress(event.index, event.step, event.of, event.eta_s))
             if isinstance(event, Done):
                 return event.generation
         raise RenderFailed("the service told no end")  # a stream ends with one, or raises
+
+    def _look_whether_it_ended(self, error: Busy, fields: Any, key: str | None) -> None:
+        """Raises RenderFailed where `error` is what the generation ended with, after many tries.
+
+        Under its key it would say so for ever, and the row would wait for ever.
+        """
+        known = self._client.submit(idempotency_key=key, **fields)
+        if known.status == "failed":
+            raise RenderFailed(f"{error.code}: {error.detail} ({known.id})") from error

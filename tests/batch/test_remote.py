@@ -96,6 +96,24 @@ def test_what_a_closed_door_means_is_said(server):
             RemoteImages.connect(Client(server.url, patience_s=0))
 
 
+def test_a_refusal_that_is_a_generations_end_is_the_rows_own_failure(server):
+    """It would be answered under that key for ever; another attempt has another one."""
+    trouble = {"code": "storage_unavailable", "detail": "the bucket does not answer"}
+    refusal = Reply(503, trouble)
+    ended = generation("/x", b"") | {"status": "failed", "images": [], "error": trouble}
+    remote = RemoteImages.connect(Client(server.url, patience_s=0))
+    server.replies["/generate"] = [refusal, Reply(200, ended)]
+    with pytest.raises(errors.RenderFailed, match=r"storage_unavailable: .* \(gen_1\)"):
+        remote.generate(REQUEST, "key", lambda: True)
+    server.replies["/generate"] = [refusal, Reply(202, ended | {"status": "queued"})]
+    with pytest.raises(errors.StorageUnavailable):
+        remote.generate(REQUEST, "key", lambda: True)
+    server.replies["/generate"] = refusal
+    with pytest.raises(errors.StorageUnavailable):
+        remote.generate(REQUEST, "key", lambda: True)
+    assert {asked.headers["Idempotency-Key"] for asked in server.asked[1:]} == {"key"}
+
+
 def test_who_asks_is_told_by_the_environment_or_by_google(server, monkeypatch, tmp_path, capsys):
     done = f"event: done\ndata: {json.dumps(generation('/images/x.png', b'picture'))}\n\n"
     server.replies["/generate"] = Reply(200, done.encode(), {"Content-Type": "text/event-stream"})
