@@ -9,6 +9,7 @@ from argparse import (
     REMAINDER,
     ArgumentParser,
     ArgumentTypeError,
+    BooleanOptionalAction,
     Namespace,
     RawDescriptionHelpFormatter,
 )
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.adapter_files.check import MAX_RANK
+from imagegen.branding.overlay import Overlay
 from imagegen.client.pace import MOST
 from imagegen.client.request import PICTURES
 from imagegen.commands import batching, brands, cost, keys, publishing, rendering
@@ -37,6 +39,7 @@ _EXAMPLES = {
     "generate": """\
   imagegen generate --brand aurora "a red mug"
   imagegen generate --brand aurora "a lamp" --format story --seed 7 --output-format jpeg
+  imagegen generate --brand aurora "a lamp" --headline "Go where it is dark" --legal "Terms apply."
   imagegen generate --brand aurora "a red lamp" --init-image lamp.jpg --strength 0.5
   imagegen generate --brand aurora "a lamp" --url https://imagegen.example.com --json""",
     "batch": """\
@@ -145,6 +148,10 @@ def _add_generate(parser: ArgumentParser) -> None:
             parser.add_argument("prompt", help=about)
         elif name in PICTURES:
             parser.add_argument(option, type=Path, metavar="FILE", help=about)
+        elif name == "overlay":
+            _add_overlay(parser, about)
+        elif field.annotation is bool and field.default:
+            parser.add_argument(option, action=BooleanOptionalAction, default=None, help=about)
         elif field.annotation is bool:
             parser.add_argument(option, action="store_const", const="true", help=about)
         else:
@@ -155,6 +162,13 @@ def _add_generate(parser: ArgumentParser) -> None:
         help="where the pictures go; here by default",
     )  # fmt: skip
     _add_source(parser)
+
+
+def _add_overlay(parser: ArgumentParser, about: str) -> None:
+    parser.add_argument("--overlay", action="store_const", const="true", help=about)
+    for name in rendering.OVERLAY_WORDS:
+        words = str(Overlay.model_fields[name].description)
+        parser.add_argument(f"--{name}", metavar="TEXT", help=f"{words} With it comes the logo.")
 
 
 def _add_batch(parser: ArgumentParser) -> None:

@@ -5,11 +5,10 @@ A request's way: GenerationRequest -> [RenderSpec] -> [Rendering] -> Generation.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from imagegen.branding.overlay import Overlay, read_overlay
+from imagegen.branding.score import BrandScore
 from imagegen.edits import DEFAULT_STRENGTH, Edit, SentPicture, steps_done
+from imagegen.texts import Text, not_empty
 
 MAX_SEED = 2**32 - 1
 BRAND_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -58,24 +60,11 @@ class OutputFormat(StrEnum):
         return "jpg" if self is OutputFormat.JPEG else self.value
 
 
-def _clean_text(text: str) -> str:
-    """NFC without control characters; tabs and line ends become spaces, as people paste them."""
-    text = unicodedata.normalize("NFC", text)
-    text = "".join(" " if character in "\t\r\n" else character for character in text)
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ValueError("must not contain control characters")
-    return text.strip()
-
-
-def _not_empty(text: str) -> str:
-    if all(unicodedata.category(character) in ("Cf", "Zs") for character in text):
-        raise ValueError("must say something")  # zero-width characters say nothing either
-    return text
-
-
-# Counted after cleaning: NFC makes some texts shorter (most of macOS's) and a few longer.
-Text = Annotated[str, AfterValidator(_clean_text), StringConstraints(max_length=2_000)]
 Side = Annotated[int, Field(ge=8, le=8_192, multiple_of=8)]
+
+
+def _or_true_or_false(schema: dict[str, Any]) -> None:
+    schema["anyOf"].insert(0, {"type": "boolean"})
 
 
 class GenerationRequest(BaseModel):
@@ -86,7 +75,7 @@ class GenerationRequest(BaseModel):
     brand: str = Field(
         pattern=BRAND_PATTERN, description="A brand of the catalogue, see `GET /brands`."
     )
-    prompt: Annotated[Text, AfterValidator(_not_empty)] = Field(
+    prompt: Annotated[Text, AfterValidator(not_empty)] = Field(
         description="What the picture shows; 1 to 2,000 characters. "
         "The brand's template adds its own words."
     )
@@ -143,6 +132,13 @@ class GenerationRequest(BaseModel):
         default=None, ge=0, le=2, allow_inf_nan=False,
         description="Multiplies the weights of the brand's own LoRAs; 0 shows the bare model.",
     )  # fmt: skip
+    overlay: Overlay | None = Field(
+        default=None,
+        description="What is laid on the finished pictures: true is the brand's logo, an object "
+        "may add `headline` and `legal`; the clean pictures are kept too.",
+        json_schema_extra=_or_true_or_false,
+    )
+    score: bool = Field(default=True, description="Say of each picture how much it is the brand's.")
     output_format: Annotated[OutputFormat, Field(strict=False)] = Field(
         default=OutputFormat.PNG, description="The file's format."
     )
@@ -157,6 +153,11 @@ class GenerationRequest(BaseModel):
         default=None, gt=0, le=3_600, allow_inf_nan=False,
         description="Refuse or stop what cannot be ready in so many seconds.",
     )  # fmt: skip
+
+    @field_validator("overlay", mode="before")
+    @classmethod
+    def _overlay(cls, said: object, info: ValidationInfo) -> object:
+        return read_overlay(said, as_text=info.mode != "json")
 
     @field_validator("mask", "strength")
     @classmethod
@@ -289,6 +290,15 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class StoredFile(_Answer):
+    """A file in Storage, and how to get it."""
+
+    url: str
+    storage_uri: str
+    size_bytes: int
+    sha256: str
+
+
 class GeneratedImage(_Answer):
     """A stored picture."""
 
@@ -300,6 +310,8 @@ class GeneratedImage(_Answer):
     content_type: str
     size_bytes: int
     sha256: str
+    clean: StoredFile | None = None  # without the overlay, where there is one
+    score: BrandScore | None = None  # where it was asked for and something can be said
 
 
 class Timings(_Answer):

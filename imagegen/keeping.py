@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from PIL import Image
 
+from imagegen.branding.finish import Finish
 from imagegen.callers import Caller
 from imagegen.encoding import encode
 from imagegen.errors import ObjectExists, StorageUnavailable
-from imagegen.generation import GeneratedImage, GenerationRequest, Rendering
+from imagegen.generation import GeneratedImage, GenerationRequest, Rendering, StoredFile
 from imagegen.provenance import Record
 from imagegen.storage import Storage
 
@@ -41,6 +42,11 @@ class Order:
         name = f"{self.id}-{index}-{seed}.{self.request.output_format.extension}"
         folder = f"{self.request.brand}/{self.created_at:%Y/%m}"
         return f"{folder}/{_mark(self.owner)}/{name}" if self.owner else f"{folder}/{name}"
+
+    def clean_path(self, index: int, seed: int) -> str:
+        """Where it lies without the overlay that the one at `path` has."""
+        stem, dot, extension = self.path(index, seed).rpartition(".")
+        return f"{stem}-clean{dot}{extension}"
 
 
 def exists_for(caller: Caller, path: str) -> bool:
@@ -76,36 +82,67 @@ class PictureKeeper:
         self._storage = storage
         self._urls = urls
 
-    def keep(self, order: Order, index: int, rendering: Rendering) -> KeptPicture:
-        """Where an earlier attempt at the same generation has stored the picture, that one counts.
+    def keep(self, order: Order, index: int, rendering: Rendering, finish: Finish) -> KeptPicture:
+        """With an overlay two files: the clean picture, and the one that the link leads to.
 
+        Where an earlier attempt at the same generation has stored a file, that one counts.
         Raises StorageUnavailable.
         """
         started = time.monotonic()
-        request = order.request
-        data = encode(
-            rendering,
-            output_format=request.output_format,
-            output_quality=request.output_quality,
-            record=Record(preset_version=order.preset_version, campaign=request.campaign),
-        )
+        request, seed = order.request, rendering.spec.seed
+        finished = finish.of(rendering.pixels)
+        record = Record(preset_version=order.preset_version, campaign=request.campaign)
+        data = self._encoded(request, rendering, record)
+        composed = None
+        if finished.composed is not None:
+            laid_on = replace(rendering, pixels=finished.composed)
+            composed = self._encoded(request, laid_on, replace(record, overlay=request.overlay))
         encoded = time.monotonic()
-        path = order.path(index, rendering.spec.seed)
+        clean = None
+        if composed is not None:
+            path = order.clean_path(index, seed)
+            data = self._stored(path, data, request.output_format.content_type)
+            clean, data = self._file(path, data), composed
+        path = order.path(index, seed)
         data = self._stored(path, data, request.output_format.content_type)
         stored = time.monotonic()
         with Image.open(io.BytesIO(data)) as picture:
             width, height = picture.size
         image = GeneratedImage(
-            url=self.link(path),
-            storage_uri=self._storage.uri(path),
-            seed=rendering.spec.seed,
+            **self._file(path, data).model_dump(),
+            seed=seed,
             width=width,
             height=height,
             content_type=request.output_format.content_type,
+            clean=clean,
+            score=finished.score,
+        )
+        return KeptPicture(image, data, rendering, encoded - started, stored - encoded)
+
+    def _encoded(self, request: GenerationRequest, rendering: Rendering, record: Record) -> bytes:
+        return encode(
+            rendering,
+            output_format=request.output_format,
+            output_quality=request.output_quality,
+            record=record,
+        )
+
+    def _file(self, path: str, data: bytes) -> StoredFile:
+        return StoredFile(
+            url=self.link(path),
+            storage_uri=self._storage.uri(path),
             size_bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        return KeptPicture(image, data, rendering, encoded - started, stored - encoded)
+
+    def linked(self, order: Order, index: int, image: GeneratedImage) -> GeneratedImage:
+        """The same with links that open now: a stored one may be signed, and its time over."""
+        clean = image.clean
+        if clean is not None:
+            path = order.clean_path(index, image.seed)
+            clean = clean.model_copy(update={"url": self.link(path)})
+        url = self.link(order.path(index, image.seed))
+        return image.model_copy(update={"url": url, "clean": clean})
 
     def _stored(self, path: str, data: bytes, content_type: str) -> bytes:
         """What lies there now. Batch mates and devices round differently: the first one stays."""

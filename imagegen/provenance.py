@@ -22,12 +22,15 @@ from typing import Any
 from xml.sax.saxutils import escape, unescape
 
 from imagegen import __version__
+from imagegen.branding.overlay import Overlay
 from imagegen.edits import Edit
 from imagegen.generation import Rendering, RenderSpec, Scheduler
 
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 TRAINED_ALGORITHMIC_MEDIA = f"{_SOURCE_TYPES}trainedAlgorithmicMedia"
-COMPOSITE = f"{_SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # edited by a trained model
+COMPOSITE = (
+    f"{_SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # with something that no model made
+)
 
 # AUTOMATIC1111's sampler and schedule type, in its own spelling.
 A1111_SAMPLERS: dict[Scheduler, tuple[str, str | None]] = {
@@ -67,6 +70,7 @@ class Record:
     preset_version: str
     campaign: str | None
     versions: Mapping[str, str] = field(default_factory=installed_versions)
+    overlay: Overlay | None = None  # what was laid on the picture afterwards
 
 
 def a1111_parameters(rendering: Rendering, record: Record) -> str:
@@ -109,7 +113,8 @@ def json_record(rendering: Rendering, record: Record) -> str:
 
 def xmp_packet(rendering: Rendering, record: Record, ours: str = "") -> bytes:
     """An XMP packet (ISO 16684-1) with IPTC's digital source type and, unless empty, our record."""
-    source = TRAINED_ALGORITHMIC_MEDIA if rendering.spec.edit is None else COMPOSITE
+    is_pure = rendering.spec.edit is None and record.overlay is None
+    source = TRAINED_ALGORITHMIC_MEDIA if is_pure else COMPOSITE
     version = escape(record.versions.get("imagegen", __version__))
     element = f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
     return (
@@ -155,6 +160,7 @@ def _facts(rendering: Rendering, record: Record) -> dict[str, object]:
         },
         "preset_version": record.preset_version,
         "campaign": record.campaign,
+        **({} if record.overlay is None else {"overlay": record.overlay.model_dump()}),
         "versions": dict(record.versions),
     }
 

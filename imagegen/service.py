@@ -139,6 +139,7 @@ class ImageService:
         model = self._model(request, caller, patience, await_model)
         with nullcontext() if request.init_image is None else self._decoding:
             specs = preset.resolve(request, model)
+        finish = preset.finish(request, specs[0])
         futures = self._engine.submit(
             specs,
             caller=caller.name,
@@ -152,7 +153,7 @@ class ImageService:
             reception.accept(order.preset_version)
             for index, rendering in self._as_finished(futures, patience):
                 with self.door.keeping():
-                    kept[index] = self._keeper.keep(order, index, rendering)
+                    kept[index] = self._keeper.keep(order, index, rendering, finish)
                 on_image(kept[index].image, kept[index].data)
         except RenderFailed as error:
             raise RenderFailed(f"{error.detail} ({order.id})") from error
@@ -163,7 +164,8 @@ class ImageService:
                     self._abandoned_gpu_s += sum(
                         future.result().gpu_s for future in futures if not future.exception()
                     )
-        return self._answer(order, [kept[index] for index in sorted(kept)], patience)
+        in_order = [kept[index] for index in sorted(kept)]
+        return self._answer(order, in_order, finish.warnings, patience)
 
     def _most_waiting(self, caller: Caller) -> int | None:
         """Half of the queue stays free for others, but a whole request always has its place.
@@ -225,7 +227,14 @@ class ImageService:
             if pending:
                 patience.check()
 
-    def _answer(self, order: Order, kept: Sequence[KeptPicture], patience: _Patience) -> Generation:
+    def _answer(
+        self,
+        order: Order,
+        kept: Sequence[KeptPicture],
+        warnings: tuple[str, ...],
+        patience: _Patience,
+    ) -> Generation:
+        """warnings: those that are not a single picture's."""
         renderings = [one.rendering for one in kept]
         first_start_s = min(one.queue_s for one in renderings)
         gpu_s = sum(one.gpu_s for one in renderings)
@@ -237,7 +246,9 @@ class ImageService:
             model=renderings[0].model.name,
             created_at=order.created_at,
             campaign=order.request.campaign,
-            warnings=tuple(dict.fromkeys(text for one in renderings for text in one.warnings)),
+            warnings=tuple(
+                dict.fromkeys((*(text for one in renderings for text in one.warnings), *warnings))
+            ),
             images=tuple(one.image for one in kept),
             timings=Timings(
                 queue_s=first_start_s,

@@ -16,7 +16,7 @@ from imagegen.generation import GenerationRequest
 
 _ABOUT_THE_RESULT = (
     "key", "generation_id", "preset_version", "model", "created_at", "gpu_s",
-    "estimated_cost_usd", "warnings", "error_code", "error",
+    "estimated_cost_usd", "brand_scores", "warnings", "error_code", "error",
 )  # fmt: skip
 _COLUMNS = ("line", "status", "files", *GenerationRequest.model_fields, *_ABOUT_THE_RESULT)
 _FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
@@ -91,6 +91,10 @@ def _as_csv(told: Mapping[str, Any]) -> str:
         **generation["usage"],
         "generation_id": generation.get("id"),
         "files": "; ".join(told["files"]),
+        "brand_scores": "; ".join(
+            "" if image["score"] is None else str(image["score"]["total"])
+            for image in generation.get("images", ())
+        ),
         "warnings": "; ".join(generation.get("warnings", ())),
     }
     return csv_line(_harmless(cells.get(column)) for column in _COLUMNS)
@@ -98,6 +102,8 @@ def _as_csv(told: Mapping[str, Any]) -> str:
 
 def _harmless(cell: object) -> object:
     """A text that a spreadsheet would run as a formula gets an apostrophe (CWE-1236)."""
+    if isinstance(cell, dict):
+        return json.dumps(cell, ensure_ascii=False)
     if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS):
         return "'" + cell
     return cell

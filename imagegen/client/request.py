@@ -33,6 +33,8 @@ class RequestFields(TypedDict, total=False):
     mask: SentFile | None
     strength: float | None
     adapter_scale: float | None
+    overlay: bool | Mapping[str, Any] | None
+    score: bool
     output_format: str
     output_quality: int
     exact: bool

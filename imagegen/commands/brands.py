@@ -61,8 +61,9 @@ def find_faults(settings: Settings, folder: Path) -> tuple[list[str], str]:
 def presets_show(arguments: Namespace) -> int:
     preset = _brand(arguments.brand)
     content = to_jsonable_python(
-        {name: getattr(preset, name) for name in preset.__dataclass_fields__}, fallback=dict
-    )
+        {name: getattr(preset, name) for name in preset.__dataclass_fields__ if name != "kit"},
+        fallback=dict,
+    ) | {"kit": preset.kit.described()}
     if arguments.json:
         print(json.dumps(content, ensure_ascii=False))
         return DONE

@@ -34,6 +34,7 @@ from imagegen.logs import LogStyle, configure_logs, printable
 from imagegen.parsing import parse_strings
 from imagegen.settings import Settings
 
+OVERLAY_WORDS = ("headline", "legal")
 DONE, SOME_FAILED = 0, 1
 _LOAD_S = 900.0
 _LONGEST_REQUEST_S = 3_600.0  # nobody waits at a page for what a command renders
@@ -58,13 +59,18 @@ def generate(arguments: Namespace) -> int:
     for warning in delivery.generation.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     for image, name in zip(delivery.generation.images, names, strict=True):
-        print(f"{name}  {image.width} x {image.height}  seed {image.seed}")
+        score = "" if image.score is None else f"  score {image.score.total:g}"
+        print(f"{name}  {image.width} x {image.height}  seed {image.seed}{score}")
     return DONE
 
 
 def _request(arguments: Namespace) -> GenerationRequest:
     said = {name: getattr(arguments, name) for name in GenerationRequest.model_fields}
+    said |= {name: str(flag).lower() for name, flag in said.items() if isinstance(flag, bool)}
     said |= {name: _in_base64(said[name]) for name in PICTURES if said[name] is not None}
+    words = {name: text for name in OVERLAY_WORDS if (text := getattr(arguments, name)) is not None}
+    if words:
+        said["overlay"] = json.dumps(words)
     try:
         return parse_strings({name: value for name, value in said.items() if value is not None})
     except InvalidRequest as error:

@@ -25,7 +25,7 @@ from imagegen.errors import (
 from imagegen.front.event_line import EventLine
 from imagegen.front.line import Answer, Call, Line
 from imagegen.front.renderer import RemoteRenderer
-from imagegen.generation import GeneratedImage, Generation, GenerationRequest
+from imagegen.generation import GeneratedImage, Generation, GenerationRequest, StoredFile
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.problems import ASK_AGAIN_S, detail_of, failure_of, retry_after_s
@@ -195,9 +195,12 @@ class RemoteService:
         """A proxied link leads through here, not through the renderer, which may be asleep."""
         if self._settings.urls == "signed":
             return image
-        return image.model_copy(update={"url": f"/images/{self._path(image)}"})
+        clean = image.clean
+        if clean is not None:
+            clean = clean.model_copy(update={"url": f"/images/{self._path(clean)}"})
+        return image.model_copy(update={"url": f"/images/{self._path(image)}", "clean": clean})
 
-    def _path(self, image: GeneratedImage) -> str:
+    def _path(self, image: GeneratedImage | StoredFile) -> str:
         root = self._storage.uri("x").removesuffix("x")
         if not image.storage_uri.startswith(root):
             raise StorageUnavailable(

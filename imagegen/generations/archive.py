@@ -97,13 +97,11 @@ class Archive:
         return stored.data
 
     def _linked(self, record: GenerationRecord) -> GenerationRecord:
-        """A stored link may be signed, and its time over."""
         order = Order(
             record.id, record.request, record.preset_version, record.created_at, record.owner
         )
         images = tuple(
-            image.model_copy(update={"url": self._keeper.link(order.path(index, image.seed))})
-            for index, image in enumerate(record.images)
+            self._keeper.linked(order, index, image) for index, image in enumerate(record.images)
         )
         return record.model_copy(update={"images": images})
 

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from imagegen.adapter_files.check import check_adapter, check_file
 from imagegen.adapter_files.targets import read_modules
+from imagegen.branding.finish import Finish, Wanted
+from imagegen.branding.kit import BrandKit
 from imagegen.callers import Caller
 from imagegen.edits import DEFAULT_STRENGTH, Edit, edit_of, fitted_size, steps_done
 from imagegen.errors import (
@@ -62,6 +64,7 @@ class BrandPreset:
     palette: tuple[str, ...]  # "#rrggbb"
     examples: tuple[str, ...]  # prompts that show the brand well
     cover: Path | None
+    kit: BrandKit
 
     def resolve(self, request: GenerationRequest, model: ModelInfo) -> list[RenderSpec]:
         """One spec per picture: the request's word, else the brand's, else the model's.
@@ -101,6 +104,16 @@ class BrandPreset:
             for index in range(request.num_images)
         ]
 
+    def finish(self, request: GenerationRequest, spec: RenderSpec) -> Finish:
+        """What becomes of the request's pictures once they are rendered; `spec` is one of them.
+
+        Raises InvalidRequest for words that cannot be laid on a picture of that size.
+        """
+        own = request.width is None and request.init_image is None
+        format_ = request.format or (self.defaults.format if own else None)
+        wanted = Wanted(request.overlay, request.score, format_)
+        return Finish(self.name, self.kit, self.palette, wanted, (spec.width, spec.height))
+
     def refuse_words(self, request: GenerationRequest) -> None:
         """What `resolve` refuses whatever the model. Raises InvalidRequest and BannedTerm."""
         self._refuse(request, [])
@@ -124,6 +137,7 @@ class BrandPreset:
                 formats, None if model is None else _scheduler_of(model)
             ),
             examples=self.examples,
+            has_logo=self.kit.logo is not None,
             preset_version=self.version,
         )
 
@@ -317,6 +331,7 @@ def _preset(read: BrandFolder) -> BrandPreset:
         palette=tuple(content.palette),
         examples=tuple(content.examples),
         cover=read.cover,
+        kit=read.kit,
     )
 
 

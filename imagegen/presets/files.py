@@ -7,16 +7,20 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from imagegen.branding.kit import BrandKit
 from imagegen.errors import InvalidPreset
 from imagegen.generation import BRAND_PATTERN, AdapterUse
 from imagegen.model_sizes import SideLimits
+from imagegen.presets.entries import names_a_file_below
+from imagegen.presets.kit import KitFiles, differing_shapes, kit_of, read_kit
 from imagegen.presets.marked_yaml import MAX_BYTES, Marked, Place, YamlFault, read_yaml
-from imagegen.presets.schema import BrandDefaults, PresetFile, Size, names_a_file_below
+from imagegen.presets.schema import BrandDefaults, PresetFile, Size
 
 FILE_NAME = "preset.yaml"
 
@@ -41,7 +45,8 @@ class BrandFolder:
     content: PresetFile
     adapters: tuple[AdapterUse, ...]
     cover: Path | None
-    version: str  # "sha256:…" of the preset's content and its adapters' bytes
+    kit: BrandKit
+    version: str  # "sha256:…" of the preset's content and its adapters' and its kit's bytes
 
 
 def list_brands(folder: Path) -> tuple[list[Path], list[str]]:
@@ -74,13 +79,18 @@ def read_brand(
         found += _too_small_or_large(content, sides)
     hashes = _check_adapters(folder, marked.value, check, found)
     cover = _find_cover(folder, marked.value, found)
+    kit_files = _read_kit(folder, marked.value, found)
+    if content is not None and content.kit is not None and not found:
+        found += differing_shapes(content.kit, kit_files)
     if content is None or found:
         return _sentences(file, marked, found)
     adapters = tuple(
         AdapterUse(folder / entry.file, hashes[entry.file], entry.weight)
         for entry in content.adapters
     )
-    return BrandFolder(folder.name, content, adapters, cover, _version(content, hashes))
+    kit = kit_of(content.kit, kit_files, tuple(content.palette))
+    version = _version(content, hashes, kit_files.hashes)
+    return BrandFolder(folder.name, content, adapters, cover, kit, version)
 
 
 def read_words(folder: Path) -> PresetFile:
@@ -180,6 +190,11 @@ def _check_adapters(
     return hashes
 
 
+def _read_kit(folder: Path, value: object, found: list[tuple[Place, str]]) -> KitFiles:
+    said = value.get("kit") if isinstance(value, dict) else None
+    return read_kit(folder, partial(_is_inside, folder=folder), said, found)
+
+
 def _find_cover(folder: Path, value: object, found: list[tuple[Place, str]]) -> Path | None:
     named = value.get("cover") if isinstance(value, dict) else None
     if not isinstance(named, str) or not names_a_file_below(named):
@@ -222,9 +237,17 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _version(content: PresetFile, hashes: Mapping[str, str]) -> str:
-    """Changes with any value of the preset and any byte of its adapters, not with comments."""
-    said = {"preset": content.model_dump(mode="json"), "adapters": dict(hashes)}
+def _version(content: PresetFile, adapters: Mapping[str, str], kit: Mapping[str, str]) -> str:
+    """Changes with any value of the preset and any byte of its files, not with comments.
+
+    A brand without a kit has the version that it had before there were any.
+    """
+    said: dict[str, object] = {
+        "preset": content.model_dump(mode="json", exclude=None if content.kit else {"kit"}),
+        "adapters": dict(adapters),
+    }
+    if kit:
+        said["kit"] = dict(kit)
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
     return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
 

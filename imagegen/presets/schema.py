@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 
-from imagegen.generation import Scheduler, Side, Text
+from imagegen.generation import Scheduler, Side
 from imagegen.presets.banned_terms import find_banned, fold, has_adapter_tag
+from imagegen.presets.entries import (
+    COVER_ENDINGS,
+    FORMAT_PATTERN,
+    Colour,
+    Entry,
+    FormatName,
+    inside,
+)
 from imagegen.presets.formats import BUILT_IN_NAMES
-
-COVER_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-FORMAT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+from imagegen.presets.kit import KitEntry
+from imagegen.texts import Text
 
 
 def _said(text: str) -> str:
     if not text:
         raise ValueError("must say something")
     return text
-
-
-def _colour(text: str) -> str:
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f"{text!r} is not a colour like #0b1d3a")
-    return text.lower()
-
-
-def names_a_file_below(name: str) -> bool:
-    """Whether a file's name stays below the folder it is looked up in, links left aside."""
-    path = PurePosixPath(name)
-    climbs = path.is_absolute() or ".." in path.parts
-    return bool(path.parts) and not climbs and "\\" not in name and "\0" not in name
-
-
-def _inside(name: str) -> str:
-    if not names_a_file_below(name):
-        raise ValueError(f"{name!r} is not the name of a file in the brand's folder")
-    return name
 
 
 def _safetensors(name: str) -> str:
@@ -79,19 +64,15 @@ def _word(term: str) -> str:
     return term
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class AdapterEntry(_Entry):
+class AdapterEntry(Entry):
     """One LoRA of the brand: a safetensors file in its folder."""
 
-    file: Annotated[str, AfterValidator(_inside), AfterValidator(_safetensors)]
+    file: Annotated[str, AfterValidator(inside), AfterValidator(_safetensors)]
     weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
-class PromptEntry(_Entry):
+class PromptEntry(Entry):
     """The words around a caller's prompt."""
 
     template: Annotated[Text, AfterValidator(_one_place), AfterValidator(_without_tags)] = (
@@ -100,14 +81,14 @@ class PromptEntry(_Entry):
     negative: Annotated[Text, AfterValidator(_without_tags)] = ""
 
 
-class Size(_Entry):
+class Size(Entry):
     """A picture's sides in pixels."""
 
     width: Side
     height: Side
 
 
-class BrandDefaults(_Entry):
+class BrandDefaults(Entry):
     """What the brand decides where a request says nothing; fields and bounds are the request's."""
 
     format: str | None = Field(default=None, pattern=FORMAT_PATTERN)
@@ -127,12 +108,11 @@ class BrandDefaults(_Entry):
         return self
 
 
-FormatName = Annotated[str, StringConstraints(pattern=FORMAT_PATTERN)]
 Term = Annotated[Text, StringConstraints(max_length=100), AfterValidator(_word)]
 Example = Annotated[Text, AfterValidator(_said), AfterValidator(_without_tags)]
 
 
-class PresetFile(_Entry):
+class PresetFile(Entry):
     """The content of preset.yaml."""
 
     name: Annotated[Text, StringConstraints(max_length=80), AfterValidator(_said)]
@@ -142,9 +122,10 @@ class PresetFile(_Entry):
     banned_terms: list[Term] = Field(default=[], max_length=1_000)
     defaults: BrandDefaults = BrandDefaults()
     formats: dict[FormatName, Size] = Field(default={}, max_length=32)
-    palette: list[Annotated[str, AfterValidator(_colour)]] = Field(default=[], max_length=24)
+    palette: list[Colour] = Field(default=[], max_length=24)
     examples: list[Example] = Field(default=[], max_length=24)
-    cover: Annotated[str, AfterValidator(_inside), AfterValidator(_picture)] | None = None
+    cover: Annotated[str, AfterValidator(inside), AfterValidator(_picture)] | None = None
+    kit: KitEntry | None = None
 
     def contradictions(self) -> list[tuple[tuple[str | int, ...], str]]:
         """Places that are right by themselves but do not go together, and why."""
@@ -162,4 +143,6 @@ class PresetFile(_Entry):
         for index, example in enumerate(self.examples):
             if banned := find_banned(example, self.banned_terms):
                 found.append((("examples", index), f"holds the banned term {banned[0]!r}"))
+        if self.kit is not None:
+            found += self.kit.contradictions(known)
         return found

@@ -35,4 +35,5 @@ class BrandView(BaseModel):
     formats: dict[str, Size]
     defaults: DefaultsView
     examples: tuple[str, ...]
+    has_logo: bool
     preset_version: str

@@ -9,12 +9,14 @@ from urllib.parse import urljoin
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from imagegen.branding.drift import drift_of
 from imagegen.errors import UnknownImage
 from imagegen.generation import (
     GenerationRequest,
     ModelInfo,
     OutputFormat,
 )
+from imagegen.generations.register import ListQuery
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
 from imagegen.web.auth import current_caller
@@ -58,6 +60,19 @@ def api_blueprint(parts: Collaborators) -> Blueprint:
             raise UnknownImage(f"brand {brand!r} has no cover")
         content_type = _COVER_TYPES[picture.suffix.lower()]
         return picture_response(picture.read_bytes(), content_type, _COVER_CACHING)
+
+    @api.get("/brands/<brand>/drift")
+    def drift(brand: str) -> ResponseReturnValue:
+        caller = current_caller()
+        query = ListQuery(brand=catalog().get(brand).id, limit=100)
+        records = parts.generations.list(caller, query).records
+        scores = [
+            image.score.total
+            for record in reversed(records)
+            for image in record.images
+            if image.score is not None
+        ]
+        return jsonify(drift_of(scores).model_dump())
 
     @api.get("/capabilities")
     def capabilities() -> ResponseReturnValue:

@@ -24,4 +24,8 @@ def with_absolute_links(generation: Generation, root: str) -> Generation:
 
 
 def with_absolute_link(image: GeneratedImage, root: str) -> GeneratedImage:
-    return image.model_copy(update={"url": urljoin(root, image.url)})
+    """The same of one picture."""
+    clean = image.clean
+    if clean is not None:
+        clean = clean.model_copy(update={"url": urljoin(root, clean.url)})
+    return image.model_copy(update={"url": urljoin(root, image.url), "clean": clean})

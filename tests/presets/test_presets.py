@@ -90,6 +90,8 @@ ROWS = {
         {"width": [64], "height": [64], "edit": [edit_of(PICTURE, None, 0.25, 64, 64)]},
     ),
     "adapter_scale": ({"adapter_scale": 2.0}, {"weights": [(1.0, -2.0)]}),
+    "overlay": ({"overlay": True}, {}),  # laid on what was rendered
+    "score": ({"score": False}, {}),
     "output_format": ({"output_format": "jpeg"}, {}),  # the file's business, not the picture's
     "output_quality": ({"output_quality": 1}, {}),
     "exact": ({"exact": True}, {"exact": [True]}),
@@ -303,6 +305,7 @@ def test_the_public_view_tells_what_a_silent_request_gets(aurora):
             "adapter_scale": 1.0,
         },
         "examples": ["a red mug"],
+        "has_logo": False,
         "preset_version": aurora.version,
     }
 

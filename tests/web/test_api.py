@@ -25,6 +25,7 @@ def test_the_answer_has_the_contract_s_names(client: FlaskClient) -> None:
     assert [image["seed"] for image in answer["images"]] == [0, 1]
     assert set(answer["images"][0]) == {
         "url", "storage_uri", "seed", "width", "height", "content_type", "size_bytes", "sha256",
+        "clean", "score",
     }  # fmt: skip
     assert set(answer["timings"]) == {"queue_s", "render_s", "encode_s", "store_s", "total_s"}
     assert set(answer["usage"]) == {"gpu_s", "steps", "estimated_cost_usd"}

@@ -88,6 +88,7 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "GET api.brands": _says(),
     "GET api.brand": _asks("/brands/{brand}"),
     "GET api.cover": _asks("/brands/{brand}/cover", own=404),
+    "GET api.drift": _asks("/brands/{brand}/drift"),
     "GET api.capabilities": _says(),
     "GET images.image": _asks("/images/{brand}/2026/11/gen_0.png", own=404),
     "GET studio.page": _asks("/?brand={brand}&prompt=a+mug"),

@@ -101,7 +101,7 @@ def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) 
     named -= {"back", "language", "theme"}  # of the bar
     assert named == set(FIELDS)
     assert set(GenerationRequest.model_fields) - named == {
-        "width", "height", "deadline_s", "init_image", "mask", "strength"
+        "width", "height", "deadline_s", "init_image", "mask", "strength", "overlay", "score",
     }  # fmt: skip
     assert set(ADVANCED) < named
 

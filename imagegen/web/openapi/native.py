@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagegen import errors
+from imagegen.branding.drift import Drift
 from imagegen.generation import Generation, GenerationRequest, OutputFormat
 from imagegen.web.answers import GenerationState
 from imagegen.web.openapi.generations import GENERATION_EVENTS
@@ -117,6 +118,14 @@ NATIVE_OPERATIONS: Operations = {
             304: Answer("You have it, as `If-None-Match` says"),
         },
         failures=(errors.UnknownBrand, errors.UnknownImage),
+    ),
+    ("GET", "/brands/<brand>/drift"): Operation(
+        tag="Brands",
+        summary="Have its pictures become less the brand's own?",
+        description="The scores of your last 100 generations of the brand.",
+        parameters=(_BRAND,),
+        answers=answer("Newer pictures beside older ones", Drift),
+        failures=(errors.UnknownBrand, errors.StorageUnavailable),
     ),
     ("GET", "/capabilities"): Operation(
         tag="Brands",

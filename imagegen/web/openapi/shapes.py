@@ -44,6 +44,7 @@ class Brand(_Shape):
     formats: dict[str, Size]
     defaults: DefaultsView
     examples: list[str]
+    has_logo: bool = Field(description="Whether `overlay` has a logo to lay on.")
     preset_version: str
 
 
