@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagegen.callers import Identities
+from imagegen.callers import Deliverer, Identities
+from imagegen.cloud_tasks import CloudTasks, Target
 from imagegen.door import Door
 from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
 from imagegen.errors import ImagegenError, InvalidSettings, StorageUnavailable
@@ -20,6 +22,8 @@ from imagegen.front.renderer import RemoteRenderer
 from imagegen.front.service import RemoteService
 from imagegen.generations import Generations
 from imagegen.generations.archive import Archive
+from imagegen.generations.deliveries import Deliveries
+from imagegen.generations.deposits import Deposits
 from imagegen.generations.register import Register
 from imagegen.keeping import PictureKeeper
 from imagegen.library import Library
@@ -55,6 +59,8 @@ class Application:
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
     live_brands: LiveBrands | None = None  # where they are in a bucket
+    deposits: Deposits | None = None  # where generations wait in a queue outside
+    deliveries: Deliveries | None = None  # where that calls
 
     def start(self, container_s: float | None = None) -> None:
         """Returns at once; the model loads in a process of its own.
@@ -66,6 +72,10 @@ class Application:
         if self.identities is not None:
             self.identities.start()
         self.generations.watch.start()
+        if self.deposits is not None:
+            self.deposits.prepare()
+        if self.deliveries is not None:
+            self.deliveries.deliverer.prepare()
         if container_s is not None:
             threading.Thread(target=self._learn_from_start, name="start-times", daemon=True).start()
         if self.live_brands is not None:
@@ -131,11 +141,15 @@ class Front:
     library: Library
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
+    deposits: Deposits | None = None  # where generations wait in a queue outside
+    deliveries: None = None  # that calls the renderer
 
     def start(self, container_s: float | None = None) -> None:
         """The renderer sleeps until somebody needs it."""
         if self.identities is not None:
             self.identities.start()
+        if self.deposits is not None:
+            self.deposits.prepare()
 
     def warm(self) -> None:
         """Wakes the renderer for somebody who has begun to type."""
@@ -174,16 +188,18 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
     keeper = PictureKeeper(storage, settings.urls)
     archive = _archive(settings, storage, keeper)
+    deposits = _deposits(settings, archive, catalog, renderer, renderer.warm)
     return Front(
         settings=settings,
         catalog=catalog,
         storage=storage,
         engine=renderer,
         service=service,
-        generations=RemoteGenerations(service, archive),
+        generations=RemoteGenerations(service, archive, deposits),
         library=_library(settings, archive),
         metrics=metrics,
         identities=Identities.of(settings),
+        deposits=deposits,
     )
 
 
@@ -206,7 +222,8 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
     archive = _archive(settings, storage, keeper)
-    generations = Generations(service, archive, lambda: _room(settings, engine))
+    deposits = _deposits(settings, archive, catalog, engine)
+    generations = Generations(service, archive, lambda: _room(settings, engine), deposits)
     _watch(metrics, engine, service)
     _watch_generations(metrics, generations)
     if live_brands is not None:
@@ -222,13 +239,43 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         metrics=metrics,
         identities=Identities.of(settings),
         live_brands=live_brands,
+        deposits=deposits,
+        deliveries=_deliveries(settings, generations, door),
     )
+
+
+def _deposits(
+    settings: Settings,
+    archive: Archive,
+    catalog: PresetCatalog,
+    engine: RenderProcess | RemoteRenderer,
+    wake: Callable[[], None] = lambda: None,
+) -> Deposits | None:
+    """None where generations wait in the instance that was asked."""
+    target = Target.of(settings)
+    if target is None:
+        return None
+    queue = CloudTasks(target)
+    return Deposits(
+        archive.register, catalog, lambda: engine.status().model, queue, settings.deadline_s, wake
+    )
+
+
+def _deliveries(settings: Settings, generations: Generations, door: Door) -> Deliveries | None:
+    """None where no queue calls."""
+    target = Target.of(settings)
+    if target is None:
+        return None
+    checked = settings.allow_anyone == "yes"  # somebody else looks who comes: Cloud Run
+    deliverer = Deliverer(target.url, target.account, checked_by_platform=checked)
+    return generations.deliveries(deliverer, lambda: door.closed)
 
 
 def _room(settings: Settings, engine: RenderProcess) -> int:
     """Pictures that may be taken over from other instances just now."""
     status = engine.status()
-    return settings.max_queue - status.queued if status.ready else 0
+    most = max(8, settings.max_queue // 2)  # the other half is for those who wait for an answer
+    return most - status.queued if status.ready else 0
 
 
 def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Archive:

@@ -71,6 +71,19 @@ class Settings(BaseModel):
         le=3_600,
         description="The longest a request may take unless it says less.",
     )
+    queue: str = Field(
+        default="embedded",
+        description="Where generations wait that nobody waits for (`Prefer: respond-async`). "
+        "`embedded`: in the instance that was asked. `tasks:projects/P/locations/L/queues/Q`: "
+        "in Cloud Tasks.",
+    )
+    tasks_url: str | None = Field(
+        default=None,
+        description="Whom Cloud Tasks calls: the address of the service that renders.",
+    )
+    tasks_account: str | None = Field(
+        default=None, description="The service account in whose name Cloud Tasks calls."
+    )
     urls: Literal["proxy", "signed"] = Field(
         default="proxy",
         description="Picture links: through this service, or signed by Cloud Storage for an hour.",

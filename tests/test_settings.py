@@ -19,6 +19,8 @@ def test_every_setting_is_read() -> None:
         "role": "web", "render_url": "https://renderer.example",
         "model": "gs://models/ours/1", "presets": "brands", "storage": "gs://bucket/pictures",
         "device": "cuda", "dtype": "float16", "max_queue": 30, "max_rows": 12, "deadline_s": 12.5,
+        "queue": "tasks:projects/p/locations/l/queues/q", "tasks_url": "https://r.example",
+        "tasks_account": "tasks@ours-1.iam.gserviceaccount.com",
         "urls": "signed", "log_format": "json", "project": "ours-1", "host": "0.0.0.0",
         "port": 9000, "auth": "keys,iap", "allow_anyone": "yes", "keys": "k.json",
         "api_key": "ig_1",

@@ -9,7 +9,8 @@ from imagegen.errors import Cancelled, ImagegenError, NotCancellable
 from imagegen.front.event_line import EventLine
 from imagegen.front.service import RemoteService
 from imagegen.generation import Generation, GenerationRequest
-from imagegen.generations.archive import Archive, Listed
+from imagegen.generations.archive import CANCEL_S, Archive, Listed
+from imagegen.generations.deposits import Deposits
 from imagegen.generations.events import Event, Queued, Stored
 from imagegen.generations.followed import Followed
 from imagegen.generations.records import GenerationRecord
@@ -20,7 +21,11 @@ from imagegen.generations.running import TICK_S, EventsOfHeard, Following, Wante
 class RemoteGenerations:
     """Asking wakes the renderer; looking at what became of it does not."""
 
-    def __init__(self, service: RemoteService, archive: Archive) -> None:
+    def __init__(
+        self, service: RemoteService, archive: Archive, deposits: Deposits | None = None
+    ) -> None:
+        """deposits: where those wait that nobody waits for, if not at the renderer's."""
+        self._deposits = deposits
         self._service = service
         self._archive = archive
 
@@ -37,6 +42,8 @@ class RemoteGenerations:
         """As Generations'. With previews its events are listened to from the beginning; of what
         neither lives on nor is listened to, nothing is sent before somebody waits for it.
         """
+        if lives_on and self._deposits is not None:
+            return self.find(self._deposits.accept(request, caller, key), caller)
         headers = {} if key is None else {"Idempotency-Key": key}
         if is_retry:
             headers["X-Stainless-Retry-Count"] = "1"
@@ -72,6 +79,8 @@ class RemoteGenerations:
 
     def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What has ended wakes nobody. Raises UnknownGeneration and NotCancellable."""
+        if self._deposits is not None:  # then this service writes records, and need wake nobody
+            return self._archive.cancel(generation_id, caller, CANCEL_S)
         record = self._archive.record(generation_id, caller)
         if not record.is_open:
             raise NotCancellable(f"{generation_id} has ended: {record.status}")

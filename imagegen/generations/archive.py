@@ -15,6 +15,7 @@ from imagegen.generations.register import ListQuery, Register
 from imagegen.keeping import Order, PictureKeeper
 from imagegen.storage import Storage
 
+CANCEL_S = 5.0  # for its pictures to leave the batch, here or elsewhere
 _ASK_AGAIN_S = 5.0
 _LOOK_S = 0.25
 
@@ -107,7 +108,7 @@ class Archive:
 
 
 def _cancelled_or_asked(record: GenerationRecord) -> GenerationRecord:
-    return record.cancelled() if record.is_free(time.time()) else record.cancel_asked()
+    return record.cancel_asked() if record.is_held(time.time()) else record.cancelled()
 
 
 def _unknown(generation_id: str) -> UnknownGeneration:

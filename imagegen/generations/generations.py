@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from imagegen.callers import Caller
-from imagegen.errors import IdempotencyConflict, NotCancellable, StorageUnavailable
-from imagegen.generation import MAX_SEED, GenerationRequest
-from imagegen.generations.archive import Archive, Listed, is_his
+from imagegen.callers import Caller, Deliverer
+from imagegen.errors import NotCancellable, StorageUnavailable
+from imagegen.generation import GenerationRequest
+from imagegen.generations.acceptance import check_same, digest_of, new_record
+from imagegen.generations.archive import CANCEL_S, Archive, Listed, is_his
 from imagegen.generations.attempt import Attempt
 from imagegen.generations.books import Books, KeptThroughout, Taken, WrittenOnce
+from imagegen.generations.deliveries import Deliveries
+from imagegen.generations.deposits import Deposits
 from imagegen.generations.events import EventLog
-from imagegen.generations.records import GenerationRecord, without_pictures
+from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import Held, ListQuery
 from imagegen.generations.running import Following, Onlooker, Running
 from imagegen.generations.watch import Watch
-from imagegen.reception import Identity
 from imagegen.service import ImageService
 from imagegen.tracing import current_trace, following
 
-CANCEL_S = 5.0  # for its pictures to leave the batch, here or elsewhere
 _RECENT = 200  # ended generations whose events can still be heard
 _TRIES = 50  # of a key, against others that come under it at the same moment
 _SOON_S = 0.02
@@ -34,8 +34,17 @@ _Twin = tuple[str, str, bool]
 class Generations:
     """Each is rendered by a thread of its own; whoever asked waits for it, or does not."""
 
-    def __init__(self, service: ImageService, archive: Archive, room: Callable[[], int]) -> None:
-        """room: how many pictures of others this instance may take over just now."""
+    def __init__(
+        self,
+        service: ImageService,
+        archive: Archive,
+        room: Callable[[], int],
+        deposits: Deposits | None = None,
+    ) -> None:
+        """room: how many pictures of others this instance may take over just now. deposits: where
+        those wait that nobody waits for, if not here.
+        """
+        self._deposits = deposits
         self._service = service
         self._archive = archive
         self._register = archive.register
@@ -70,13 +79,14 @@ class Generations:
         he has asked before, and perhaps is not known to have left yet: then he gets the same
         generation, as does whoever asks for the same seed.
         """
-        digest = _digest(request)
+        if lives_on and self._deposits is not None:
+            return self.find(self._deposits.accept(request, caller, key), caller)
         if key is not None:
-            return self._start_under(key, digest, request, caller)
-        twin = (caller.name, digest, lives_on)
+            return self._start_under(key, request, caller)
+        twin = (caller.name, digest_of(request), lives_on)
         if (is_retry or request.seed is not None) and (running := self._joined(twin)) is not None:
             return _admitted(running)
-        record = _new_record(request, caller, Identity.new())
+        record = new_record(request, caller)
         books: Books = WrittenOnce(self._register)
         if lives_on:
             books = KeptThroughout(self._register, self._holder)
@@ -88,6 +98,10 @@ class Generations:
         if running is not None and is_his(running.record, caller):
             return Onlooker(running)
         return self._archive.follow(generation_id, caller, self._recent.get(generation_id))
+
+    def deliveries(self, deliverer: Deliverer, closed: Callable[[], bool]) -> Deliveries:
+        """For a queue that calls. closed: this instance ends."""
+        return Deliveries(deliverer, self._register, self._here, self.watch.take, closed)
 
     def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What is known of it now. Raises UnknownGeneration."""
@@ -132,13 +146,14 @@ class Generations:
             if running.record.status == "queued":
                 running.stop("given back")
 
-    def _start_under(
-        self, key: str, digest: str, request: GenerationRequest, caller: Caller
-    ) -> Following:
+    def _here(self, generation_id: str) -> Running | None:
+        """One that this instance renders, whoever it belongs to."""
+        running = self._running.get(generation_id)
+        return None if running is None or running.stopped == "lost" else running
+
+    def _start_under(self, key: str, request: GenerationRequest, caller: Caller) -> Following:
         """The id derives from the key: of several who make its record one succeeds."""
-        name = hashlib.sha256(f"{caller.owner}\0{key}".encode()).hexdigest()[:20]
-        record = _new_record(request, caller, Identity(f"gen_{name}", Identity.new().created_at))
-        record = record.model_copy(update={"digest": digest})
+        record = new_record(request, caller, key)
         for _ in range(_TRIES):
             books = KeptThroughout(self._register, self._holder)
             try:
@@ -154,13 +169,13 @@ class Generations:
         """What was asked for under the same key before; None if nothing was, or in vain."""
         running = self._running.get(record.id)
         if running is not None:
-            _check_same(running.record, record)
+            check_same(running.record, record)
             if running.join():
                 return _admitted(running)
         held = self._register.find(record.id)
         if held is None:
             return None
-        _check_same(held.record, record)
+        check_same(held.record, record)
         if held.record.is_open:
             self._register.open(record.id)  # whoever accepted it may have died over that
         return self.find(record.id, caller)
@@ -251,29 +266,3 @@ def _admitted(running: Running) -> Running:
     if running.refusal is not None:
         raise running.refusal
     return running
-
-
-def _check_same(there: GenerationRecord, asked: GenerationRecord) -> None:
-    if there.digest != asked.digest:
-        raise IdempotencyConflict(
-            "another request came under this Idempotency-Key before; choose a new key for this one"
-        )
-
-
-def _new_record(request: GenerationRequest, caller: Caller, identity: Identity) -> GenerationRecord:
-    seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
-    return GenerationRecord(
-        id=identity.id,
-        owner=caller.owner,
-        caller=caller.name,
-        request=without_pictures(request).model_copy(update={"seed": seed}),
-        created_at=identity.created_at,
-        has_inputs=request.init_image is not None,
-    )
-
-
-def _digest(request: GenerationRequest) -> str:
-    """The same for the same pictures, however long somebody would wait for them."""
-    sent = [picture and picture.sha256 for picture in (request.init_image, request.mask)]
-    said = without_pictures(request).model_dump_json(exclude={"deadline_s"})
-    return hashlib.sha256(f"{said} {sent} {request.strength}".encode()).hexdigest()

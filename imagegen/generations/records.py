@@ -84,14 +84,29 @@ class GenerationRecord(_Stored):
         return self.status in OPEN
 
     def is_free(self, now: float) -> bool:
-        """Whether another instance may take it over."""
+        """Whether whoever finds it may take it over."""
         return self.is_open and (self.lease is None or self.lease.until <= now)
+
+    def is_held(self, now: float) -> bool:
+        """Whether an instance is about it."""
+        return (
+            self.is_open
+            and self.lease is not None
+            and self.lease.holder != ""
+            and (self.lease.until > now)
+        )
 
     def is_held_by(self, holder: str) -> bool:
         return self.is_open and self.lease is not None and self.lease.holder == holder
 
     def prepared(self, preset_version: str) -> GenerationRecord:
         return self._changed(preset_version=preset_version)
+
+    def deposited(self, preset_version: str, until: float) -> GenerationRecord:
+        """Nobody has tried it, and until then nobody shall unless he is called for it."""
+        return self._changed(
+            preset_version=preset_version, attempt=0, lease=Lease(holder="", until=until)
+        )
 
     def begun(self) -> GenerationRecord:
         return self._changed(status="running")

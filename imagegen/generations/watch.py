@@ -123,7 +123,8 @@ class Watch:
         elif not held.record.is_open:
             self._register.close(name, has_inputs=held.record.has_inputs)
         elif held.record.is_free(time.time()):
-            self._take(held)
+            self._again_at[name] = 0.0
+            self.adopted += self.take(held)
         elif held.record.lease is not None:
             self._again_at[name] = held.record.lease.until
 
@@ -134,9 +135,9 @@ class Watch:
         if now - self._unrecorded.setdefault(name, now) > _FORGOTTEN_S:
             self._register.close(name)
 
-    def _take(self, held: Held) -> None:
+    def take(self, held: Held) -> bool:
+        """Whether it is rendered here from now on. What is not to be rendered any more ends."""
         record = held.record
-        self._again_at[record.id] = 0.0
         if record.cancel_wanted:
             self._settle(held, record.cancelled())
         elif record.is_worn_out:
@@ -147,9 +148,10 @@ class Watch:
             until = time.time() + books.LEASE_S
             adopted = self._register.replace(held, record.adopted(self._holder, until))
             if adopted is not None:
-                self.adopted += 1
                 _log.info("%s is adopted; attempt %d", record.id, adopted.record.attempt)
                 self._adopt(adopted)
+                return True
+        return False
 
     def _settle(self, held: Held, ended: GenerationRecord) -> None:
         if self._register.replace(held, ended) is not None:

@@ -22,6 +22,7 @@ from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
 from imagegen.web.studio import register_shell, studio_blueprint, tell_on_page
+from imagegen.web.tasks import tasks_blueprint
 
 
 def create_app(parts: Collaborators) -> Flask:
@@ -47,6 +48,8 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(openapi_blueprint(parts))
     app.register_blueprint(generations_blueprint(parts))
     app.register_blueprint(marks_blueprint(parts))
+    if parts.deliveries is not None:
+        app.register_blueprint(tasks_blueprint(parts.deliveries))
     app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))

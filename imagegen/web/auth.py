@@ -18,7 +18,8 @@ from imagegen.web.caller import is_ours
 from imagegen.web.collaborators import Collaborators
 
 FREE = frozenset({"ops.livez", "ops.readyz", "static"})  # probes have no keys; files tell nothing
-_UNCOUNTED = FREE | {"ops.warm", "a1111.interrupt", "marks.mark"}  # ask for nothing to be made
+_UNCOUNTED = FREE | {"ops.warm", "a1111.interrupt", "marks.mark"}  # ask for nothing new
+_DELIVERY = "tasks.deliver"  # whose own check knows who may; there is no caller
 _READING = ("GET", "HEAD", "OPTIONS")
 
 Identify = Callable[[Request], Caller]
@@ -30,8 +31,9 @@ def register_auth(app: Flask, parts: Collaborators) -> None:
     limit = _limit(parts.settings.requests_per_minute)
 
     def admit() -> None:
-        g.caller = NOBODY if request.endpoint in FREE else identify(request)
-        if request.method in _READING:
+        is_known = request.endpoint in FREE or request.endpoint == _DELIVERY
+        g.caller = NOBODY if is_known else identify(request)
+        if request.method in _READING or request.endpoint == _DELIVERY:
             return
         # Browsers add what they know by themselves, whichever page asks: a typed key, a cookie.
         if not is_ours(request.headers):

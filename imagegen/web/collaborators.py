@@ -10,6 +10,7 @@ from imagegen.door import Door
 from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
 from imagegen.generations.archive import Listed
+from imagegen.generations.deliveries import Deliveries
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import ListQuery
 from imagegen.generations.running import Following
@@ -79,6 +80,8 @@ class Collaborators(Protocol):
     def generations(self) -> GenerationDesk: ...
     @property
     def library(self) -> Library: ...
+    @property
+    def deliveries(self) -> Deliveries | None: ...
     @property
     def metrics(self) -> Metrics: ...
     @property
