@@ -66,7 +66,9 @@ def _register_events(blueprint: Blueprint, parts: Collaborators) -> None:
         followed = parts.generations.find(generation_id, current_caller())
         after, is_there = last_event_id(request), still_there(request)
         if followed.is_over(after):
-            return "", 204, {"Content-Type": ""}
+            nothing = Response(status=204)
+            del nothing.headers["Content-Type"]
+            return nothing
         streams.take()
 
         def left() -> None:
