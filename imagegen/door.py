@@ -24,6 +24,7 @@ class Door:
         self._closed = False
         self._answers_by: float | None = None
         self._keep_s = deque([keep_s], _REMEMBERED)
+        self._record_s = deque([keep_s], _REMEMBERED)
 
     @property
     def closed(self) -> bool:
@@ -36,11 +37,12 @@ class Door:
 
     @property
     def keep_s(self) -> float:
-        """What a picture may take from the renderer to the store: no longer than the last ones.
+        """What a picture may take from the renderer to the store, and the record of it all after
+        that: no longer than the last ones.
 
         And a quarter more: the next upload may be the slowest.
         """
-        return max(self._keep_s) * _MARGIN
+        return (max(self._keep_s) + max(self._record_s)) * _MARGIN
 
     def close(self, answers_by: float | None = None) -> None:
         """From now on every new request is refused; those inside go on.
@@ -73,6 +75,13 @@ class Door:
             raise _draining()
         yield
         self._keep_s.append(time.monotonic() - began)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """What became of a request is written within."""
+        began = time.monotonic()
+        yield
+        self._record_s.append(time.monotonic() - began)
 
 
 def _draining() -> Draining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from imagegen.callers import Caller
@@ -18,6 +19,7 @@ from imagegen.storage import Storage
 CANCEL_S = 5.0  # for its pictures to leave the batch, here or elsewhere
 _ASK_AGAIN_S = 5.0
 _LOOK_S = 0.25
+_AT_ONCE = 16  # reads of a page; signed links ask Google for each picture
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,16 @@ class Archive:
     def list(self, caller: Caller, query: ListQuery) -> Listed:
         """His own."""
         page = self.register.page(caller.owner, query)
-        found = (self.register.find(generation_id) for generation_id in page.ids)
-        # What was listed and then refused, or is about to be recorded, has no record.
-        records = [one.record for one in found if one is not None and is_his(one.record, caller)]
-        return Listed(tuple(map(self._linked, records)), page.cursor)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = pool.map(lambda name: self._shown(name, caller), page.ids)
+            return Listed(tuple(record for record in found if record is not None), page.cursor)
+
+    def _shown(self, generation_id: str, caller: Caller) -> GenerationRecord | None:
+        """None where it was listed and then refused, or is about to be recorded."""
+        held = self.register.find(generation_id)
+        if held is None or not is_his(held.record, caller):
+            return None
+        return self._linked(held.record)
 
     def file(self, image: GeneratedImage) -> bytes:
         """A stored picture."""

@@ -123,7 +123,8 @@ class Attempt:
         """Written first, then told."""
         running, record = self._running, self._running.record
         try:
-            ended = running.books.ended(record, change)
+            with self._service.door.recording():
+                ended = running.books.ended(record, change)
         except (Lost, Settled):
             self._end_as_elsewhere()
         except StorageUnavailable as error:

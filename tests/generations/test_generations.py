@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_brands import write_brands
@@ -76,6 +78,29 @@ def test_what_is_answered_is_what_is_kept(generations: Generations) -> None:
     assert started.files() == generations.find(started.id, NOBODY).files()
     listed = generations.list(NOBODY, ListQuery(campaign="spring"))
     assert [one.id for one in listed.records] == [started.id]
+
+
+def test_a_plain_request_writes_its_record_once(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    store = generations._register._store
+    for name in ("read", "write", "remove", "names"):
+        call = getattr(store, name)
+
+        def counted(path: str, *said: Any, name: str = name, call: Any = call) -> Any:
+            if threading.current_thread().name.startswith("gen_"):
+                calls.append(f"{name} {path.split('/')[1]}")
+            return call(path, *said)
+
+        monkeypatch.setattr(store, name, counted)
+    generations.start(asked(num_images=3), NOBODY).result()
+    assert calls == ["write index", "write records"]
+    calls.clear()
+    generations.start(asked(num_images=3), NOBODY, lives_on=True).result()
+    assert calls == [
+        "write open", "write records", "write index", "write records", "remove open",
+    ]  # fmt: skip
 
 
 def test_every_event_is_there_in_order_also_later(generations: Generations) -> None:
