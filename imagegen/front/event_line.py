@@ -49,7 +49,7 @@ class EventLine(EventsOfHeard):
             while not (self._opened or self._answer or self._fault):
                 self._condition.wait(_TICK_S)
                 if self._is_over():
-                    raise Draining("this instance is shutting down; ask again", retry_after_s=1)
+                    raise _draining()
         if self._answer is not None:
             raise failure(self._answer)
         if self._fault is not None and not self._events:
@@ -62,9 +62,11 @@ class EventLine(EventsOfHeard):
             if not found and self._fault is None:
                 self._condition.wait(timeout_s)
                 found = self._past(after)
-            if not found and self._fault is not None:
-                raise self._fault
-            return found
+        if not found and self._is_over():
+            raise _draining()
+        if not found and self._fault is not None:
+            raise self._fault
+        return found
 
     def is_over(self, after: int) -> bool:
         """Whether nothing follows event `after`."""
@@ -114,6 +116,10 @@ class EventLine(EventsOfHeard):
                 self._events = without_older_look(self._events, event.what)
                 self._events.append(event)
             self._condition.notify_all()
+
+
+def _draining() -> Draining:
+    return Draining("this instance is shutting down; ask again", retry_after_s=1)
 
 
 def _events(response: http.client.HTTPResponse, linked: Linked) -> Iterator[Event]:

@@ -32,9 +32,12 @@ def new_record(
 
 
 def digest_of(request: GenerationRequest) -> str:
-    """The same for the same pictures, however long somebody would wait for them."""
+    """The same for the same pictures, however long somebody would wait for them.
+
+    A field at its default counts as not said: a later version may have more of them.
+    """
     sent = [picture and picture.sha256 for picture in (request.init_image, request.mask)]
-    said = without_pictures(request).model_dump_json(exclude={"deadline_s"})
+    said = without_pictures(request).model_dump_json(exclude={"deadline_s"}, exclude_defaults=True)
     return hashlib.sha256(f"{said} {sent} {request.strength}".encode()).hexdigest()
 
 

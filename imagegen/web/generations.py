@@ -64,7 +64,7 @@ def _register_events(blueprint: Blueprint, parts: Collaborators) -> None:
     def events(generation_id: str) -> ResponseReturnValue:
         """204 tells a browser that nothing follows, so that it does not connect anew."""
         followed = parts.generations.find(generation_id, current_caller())
-        after, is_there = last_event_id(request), still_there(request)
+        root, after, is_there = root_of(request), last_event_id(request), still_there(request)
         if followed.is_over(after):
             nothing = Response(status=204)
             del nothing.headers["Content-Type"]
@@ -80,7 +80,7 @@ def _register_events(blueprint: Blueprint, parts: Collaborators) -> None:
             after=after,
             goes_on=lambda: is_there() and not parts.service.door.closed,
             left=left,
-            root=root_of(request),
+            root=root,
         )
 
 

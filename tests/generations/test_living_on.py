@@ -260,6 +260,8 @@ def test_another_body_under_a_key_is_refused(start: Start) -> None:
         with pytest.raises(IdempotencyConflict):
             one.generations.start(asked(prompt="a cup"), NOBODY, key="k")
         one.generations.start(asked(**SLOW), NOBODY, key="k").result()
+    said = asked(**SLOW, num_images=1, output_format="png", exact=False, deadline_s=9.0)
+    assert one.generations.start(said, NOBODY, key="k").result(), "what is not said is the same"
     theirs = one.generations.start(asked(prompt="a cup"), ANNA, key="k")
     assert theirs.result().status == "succeeded", "another caller has keys of his own"
 
