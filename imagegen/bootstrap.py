@@ -27,7 +27,10 @@ from imagegen.generations.deposits import Deposits
 from imagegen.generations.register import Register
 from imagegen.keeping import PictureKeeper
 from imagegen.library import Library
+from imagegen.library.digests import Digests
 from imagegen.library.mark_book import MarkBook
+from imagegen.library.shelf import Shelf
+from imagegen.library.thumbnails import Thumbnails
 from imagegen.logs import LogStyle
 from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
@@ -196,7 +199,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
         engine=renderer,
         service=service,
         generations=RemoteGenerations(service, archive, deposits),
-        library=_library(settings, archive),
+        library=_library(settings, archive, storage),
         metrics=metrics,
         identities=Identities.of(settings),
         deposits=deposits,
@@ -235,7 +238,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         engine=engine,
         service=service,
         generations=generations,
-        library=_library(settings, archive),
+        library=_library(settings, archive, storage),
         metrics=metrics,
         identities=Identities.of(settings),
         live_brands=live_brands,
@@ -283,8 +286,14 @@ def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Arc
     return Archive(register, keeper, storage, settings.deadline_s)
 
 
-def _library(settings: Settings, archive: Archive) -> Library:
-    return Library(archive, MarkBook(open_records(settings.storage)))
+def _library(settings: Settings, archive: Archive, storage: Storage) -> Library:
+    records = open_records(settings.storage)
+    book = MarkBook(records)
+
+    def new_shelf(owner: str) -> Shelf:
+        return Shelf(owner, archive.register, book, Digests(records, owner))
+
+    return Library(archive, book, Thumbnails(storage), new_shelf)
 
 
 def _check_storage(settings: Settings) -> None:

@@ -26,6 +26,7 @@ ROOT = "imagegen-generations"
 _ID = re.compile(r"gen_[0-9a-f]{20}")
 _INDEX_NAME = re.compile(r"([0-9]{13})\.(gen_[0-9a-f]{20})\.([a-z0-9-]{1,63})\.([0-9a-f]*)")
 _NAMES_A_CALL = 1_000
+_FIRST_NAMES = 100
 _NAMES_A_PAGE = 10_000  # looked at; a filter that finds little gives a short page with a cursor
 _TRIES = 20  # of a change that somebody else was quicker with
 Change = Callable[[GenerationRecord], GenerationRecord]
@@ -155,24 +156,30 @@ class Register:
         """An owner's newest."""
         wanted = None if query.campaign is None else _hash(query.campaign)
         ids: list[str] = []
-        for count, (place, *found) in enumerate(self._names(owner, query.cursor), 1):
+        for count, (place, *found) in enumerate(self.names(owner, query.cursor), 1):
             if query.brand in (None, found[0]) and wanted in (None, found[1]):
                 ids.append(place.partition(".")[2])
             if len(ids) == query.limit or count == _NAMES_A_PAGE:
                 return Page(tuple(ids), place)
         return Page(tuple(ids), None)
 
-    def _names(self, owner: str, cursor: str | None) -> Iterator[tuple[str, str, str]]:
+    def names(self, owner: str, cursor: str | None = None) -> Iterator[tuple[str, str, str]]:
         """(place in the list, brand, campaign's hash)."""
         after = "" if cursor is None else f"{cursor}.~"  # past every brand
-        while True:
-            page = self._store.names(_list_of(owner), after, _NAMES_A_CALL)
-            for name, _ in page:
-                if match := _INDEX_NAME.fullmatch(name):
-                    yield f"{match[1]}.{match[2]}", match[3], match[4]
-            if len(page) < _NAMES_A_CALL:
-                return
-            after = page[-1][0]
+        for name in newest_names(self._store, _list_of(owner), after):
+            if match := _INDEX_NAME.fullmatch(name):
+                yield f"{match[1]}.{match[2]}", match[3], match[4]
+
+
+def newest_names(store: RecordStore, folder: str, after: str = "") -> Iterator[str]:
+    """Those past `after`, in order; at first few, as most look for what is new."""
+    limit = _FIRST_NAMES
+    while True:
+        page = store.names(folder, after, limit)
+        yield from (name for name, _ in page)
+        if len(page) < limit:
+            return
+        after, limit = page[-1][0], _NAMES_A_CALL
 
 
 def _record_path(generation_id: str) -> str:

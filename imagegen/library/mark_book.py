@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from pydantic import ValidationError
 
 from imagegen.errors import StorageUnavailable
 from imagegen.generations.records import inverted_ms
+from imagegen.generations.register import newest_names
 from imagegen.library.marks import Mark, MarkHistory, Marking, PictureMarks
 from imagegen.storage.records import RecordStore
 
 ROOT = "imagegen-library"  # all that a service without a renderer writes lies in it
 _NAME = re.compile(r"([0-9]{13})\.(gen_[0-9a-f]{20})\.([0-9]+)\.([0-9]+)\.([a-z]+)\.([0-9a-f]{16})")
-_NAMES_A_CALL = 1_000
 _TRIES = 20  # against others who mark at the same moment
 
 
@@ -70,18 +71,12 @@ class MarkBook:
 
     def newest(self, owner: str) -> Iterator[Marked]:
         """Every entry about an owner's pictures, the newest first."""
-        folder, after = _list_of(owner), ""
-        while True:
-            page = self._store.names(folder, after, _NAMES_A_CALL)
-            for name, _ in page:
-                if (match := _NAME.fullmatch(name)) and match[5] in Mark.__args__:  # type: ignore[attr-defined]
-                    yield Marked(
-                        match[1], match[2], int(match[3]), int(match[4]),
-                        match[5], match[6],  # type: ignore[arg-type]
-                    )  # fmt: skip
-            if len(page) < _NAMES_A_CALL:
-                return
-            after = page[-1][0]
+        for name in newest_names(self._store, _list_of(owner)):
+            if (match := _NAME.fullmatch(name)) and match[5] in get_args(Mark):
+                yield Marked(
+                    match[1], match[2], int(match[3]), int(match[4]),
+                    match[5], match[6],  # type: ignore[arg-type]
+                )  # fmt: skip
 
     def _list(self, generation_id: str, index: int, owner: str, marks: PictureMarks) -> None:
         last = marks.history[-1]

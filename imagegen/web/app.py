@@ -21,8 +21,14 @@ from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
-from imagegen.web.studio import register_shell, studio_blueprint, tell_on_page
+from imagegen.web.studio import (
+    library_blueprint,
+    register_shell,
+    studio_blueprint,
+    tell_on_page,
+)
 from imagegen.web.tasks import tasks_blueprint
+from imagegen.web.thumbnails import thumbnails_blueprint
 
 
 def create_app(parts: Collaborators) -> Flask:
@@ -38,7 +44,8 @@ def create_app(parts: Collaborators) -> Flask:
     register_shell(app)
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     renders_alone = parts.settings.role == "render"
-    pages = {} if renders_alone else dict.fromkeys(("/", "/docs"), partial(tell_on_page, parts))
+    on_page = partial(tell_on_page, parts)
+    pages = {} if renders_alone else dict.fromkeys(("/", "/docs", "/library"), on_page)
     register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111, **pages})
     register_auth(app, parts)
     app.register_blueprint(ops_blueprint(parts))
@@ -50,7 +57,12 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(marks_blueprint(parts))
     if parts.deliveries is not None:
         app.register_blueprint(tasks_blueprint(parts.deliveries))
-    app.register_blueprint(pageless_blueprint() if renders_alone else studio_blueprint(parts))
+    app.register_blueprint(thumbnails_blueprint(parts.library.thumbnails))
+    if renders_alone:
+        app.register_blueprint(pageless_blueprint())
+    else:
+        app.register_blueprint(studio_blueprint(parts))
+        app.register_blueprint(library_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))
     return app

@@ -14,7 +14,7 @@ from imagegen.storage import Storage, StoredObject
 from imagegen.web.auth import current_caller
 
 _PICTURE_TYPES = {output_format.content_type for output_format in OutputFormat}
-_FOR_EVER = "public, max-age=31536000, immutable"  # a path is written once
+FOR_EVER = "public, max-age=31536000, immutable"  # a path is written once
 
 
 def images_blueprint(storage: Storage) -> Blueprint:
@@ -24,7 +24,7 @@ def images_blueprint(storage: Storage) -> Blueprint:
     @images.get("/images/<path:path>")
     def image(path: str) -> ResponseReturnValue:
         stored = _picture(storage, path)
-        response = picture_response(stored.data, stored.content_type, _FOR_EVER)
+        response = picture_response(stored.data, stored.content_type, FOR_EVER)
         if request.args.get("download") == "1":
             name = path.rpartition("/")[2]
             response.headers.set("Content-Disposition", "attachment", filename=name)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from imagegen.errors import InvalidRequest, MarkedMeanwhile, StorageUnavailable
-from imagegen.library import mark_book, marks
+from imagegen.generations import register
+from imagegen.library import marks
 from imagegen.library.mark_book import MarkBook, person_key
 from imagegen.library.marks import MarkHistory, Marking
 from imagegen.storage.record_folder import FolderRecords
@@ -98,7 +99,8 @@ def test_the_list_says_it_all_without_reading_a_history(book: MarkBook) -> None:
 
 
 def test_the_list_is_read_in_pages(book: MarkBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mark_book, "_NAMES_A_CALL", 2)
+    monkeypatch.setattr(register, "_FIRST_NAMES", 1)
+    monkeypatch.setattr(register, "_NAMES_A_CALL", 2)
     for number in range(5):
         book.mark(ID, number, "", Marking(mark="approved"), None)
     assert {one.index for one in book.newest("")} == set(range(5))

@@ -91,6 +91,13 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "GET api.drift": _asks("/brands/{brand}/drift"),
     "GET api.capabilities": _says(),
     "GET images.image": _asks("/images/{brand}/2026/11/gen_0.png", own=404),
+    "GET thumbnails.thumbnail": _asks("/thumbnails/{brand}/2026/11/gen_0.png", own=404),
+    "GET library.page": _asks("/library?brand={brand}"),
+    "GET library.picture": _says(path="/library/gen_0123456789abcdef0123/0"),
+    "POST library.mark": _says(
+        path="/library/gen_0123456789abcdef0123/0/mark", form={"mark": "approved"}
+    ),
+    "POST library.render_again": _says(path="/library/gen_0123456789abcdef0123/0/again"),
     "GET studio.page": _asks("/?brand={brand}&prompt=a+mug"),
     "POST studio.submit": _asks(form=MUG),
     "POST studio.results": _asks(form=MUG),
@@ -260,8 +267,10 @@ def test_ones_own_brand_does_exist(
 
 
 def test_a_generation_exists_for_whoever_asked_for_it(
-    client: FlaskClient, keys: dict[str, str]
+    client: FlaskClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("imagegen.library.shelf.FRESH_S", 0)
+
     def get(path: str, caller: str) -> TestResponse:
         return client.get(path, headers={"X-API-Key": keys[caller]})
 
@@ -270,11 +279,19 @@ def test_a_generation_exists_for_whoever_asked_for_it(
     path = f"/generations/{made['id']}"
     assert get(path, "finch").get_json()["id"] == made["id"]
     assert made["id"] in get("/generations", "finch").text
+    assert made["id"] in get("/library?q=secret", "finch").text
     for other in ("finch-too", "everything", "quokka", "nothing"):
         unknown = f"/generations/{made['id'][:-4]}0000"
         answer, missing = get(path, other), get(unknown, other)
         assert answer.status_code == 404
         assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
+        pages = (f"/library/{made['id']}/0", f"/library/{unknown[13:]}/0")
+        answer, missing = (get(one, other) for one in pages)
+        assert answer.status_code == 404
+        assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
+        assert (
+            client.post(f"{pages[0]}/again", headers={"X-API-Key": keys[other]}).status_code == 404
+        )
         mark = {"json": {"mark": "approved"}, "headers": {"X-API-Key": keys[other]}}
         for answer, missing in (
             (get(f"{path}/marks", other), get(f"{unknown}/marks", other)),
@@ -283,7 +300,7 @@ def test_a_generation_exists_for_whoever_asked_for_it(
         ):  # fmt: skip
             assert answer.status_code == 404
             assert answer.text.replace(made["id"], "ID") == missing.text.replace(unknown[13:], "ID")
-        for listed in ("/generations", "/generations?brand=zebrafinch"):
+        for listed in ("/generations", "/generations?brand=zebrafinch", "/library?q=secret"):
             assert made["id"] not in get(listed, other).text
 
 
@@ -321,6 +338,9 @@ def test_a_picture_exists_for_whoever_made_it(
     made = client.post("/generate", json=body, headers={"X-API-Key": keys["finch"]}).get_json()
     url = made["images"][0]["url"]
     assert "finch/" not in url.replace("zebrafinch/", "")
+    small = url.replace("/images/", "/thumbnails/")
+    assert look(small, "finch").status_code == 200
+    assert {look(small, one).status_code for one in ("finch-too", "everything", "nothing")} == {404}
     shown = look(url, "finch")
     assert (shown.status_code, shown.content_type) == (200, "image/png")
     assert shown.headers["Cache-Control"].startswith("private,")

@@ -18,6 +18,7 @@ from imagegen.web.errors import status_of
 from imagegen.web.openai.answers import ErrorAnswer
 from imagegen.web.openapi.a1111 import A1111_FAILURE, A1111_OPERATIONS
 from imagegen.web.openapi.generations import GENERATION_OPERATIONS
+from imagegen.web.openapi.library import LIBRARY_OPERATIONS
 from imagegen.web.openapi.marks import MARK_OPERATIONS
 from imagegen.web.openapi.native import NATIVE_OPERATIONS
 from imagegen.web.openapi.openai import OPENAI_OPERATIONS
@@ -43,6 +44,7 @@ OPERATIONS: Operations = {
     **OPENAI_OPERATIONS,
     **A1111_OPERATIONS,
     **PAGE_OPERATIONS,
+    **LIBRARY_OPERATIONS,
 }
 TAGS = {
     "Pictures": "Ask for pictures, in imagegen's own words.",

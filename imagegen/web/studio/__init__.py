@@ -1,6 +1,7 @@
 """The studio: the pages where a marketing team works."""
 
 from imagegen.web.studio.create import studio_blueprint
+from imagegen.web.studio.library import library_blueprint
 from imagegen.web.studio.shell import register_shell, tell_on_page
 
-__all__ = ["register_shell", "studio_blueprint", "tell_on_page"]
+__all__ = ["library_blueprint", "register_shell", "studio_blueprint", "tell_on_page"]

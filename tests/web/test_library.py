@@ -1,0 +1,186 @@
+"""Library and picture pages through Flask's client."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from imagegen.bootstrap import Application
+from imagegen.errors import QueueFull
+
+BODY: dict[str, Any] = {"brand": "aurora", "prompt": "a blue mug", "seed": 3, "num_images": 2}
+
+
+def generate(client: FlaskClient, **said: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = client.post("/generate", json=BODY | said).get_json()
+    return answer
+
+
+def links(page: str) -> list[str]:
+    return re.findall(r'<a href="(/library/gen_[0-9a-f]{20}/\d)">', page)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagegen.library.shelf.FRESH_S", 0)
+
+
+def test_what_was_just_made_comes_first(client: FlaskClient) -> None:
+    made = generate(client)
+    page = client.get("/library")
+    assert page.status_code == 200
+    assert links(page.text)[:2] == [f"/library/{made['id']}/{index}" for index in (0, 1)]
+
+
+def test_it_is_found_by_its_words_its_campaign_and_its_mark(client: FlaskClient) -> None:
+    made = generate(client, prompt="un café único", campaign="Otoño & <b>", num_images=1)
+    path = f"/library/{made['id']}/0"
+    for query in ({"q": "CAFE unico"}, {"campaign": "Otoño & <b>"}, {"q": made["id"]}):
+        assert links(client.get("/library", query_string=query).text) == [path]
+    assert links(client.get("/library?q=cafe+nowhere").text) == []
+    client.post(f"/generations/{made['id']}/images/0/marks", json={"mark": "approved"})
+    assert links(client.get("/library?state=approved&q=unico").text) == [path]
+    assert links(client.get("/library?state=none&q=unico").text) == []
+    assert "<b>" not in re.sub(r"<b>Note", "", client.get("/library?q=unico").text)
+
+
+def test_pages_lead_to_each_other_and_keep_the_question(client: FlaskClient) -> None:
+    ids = [generate(client, campaign="pages", num_images=1)["id"] for _ in range(3)]
+    url: str | None = "/library?campaign=pages&limit=2"
+    found: list[str] = []
+    while url:
+        page = client.get(url).text
+        found += links(page)
+        more = re.search(r'id="more" [^>]*href="([^"]+)"', page)
+        url = more and more[1].replace("&amp;", "&")
+    assert found == [f"/library/{one}/0" for one in reversed(ids)]
+
+
+def test_empty_fields_of_the_form_say_nothing(client: FlaskClient) -> None:
+    fields = "q=&brand=&campaign=&state=&since=&until="
+    assert links(client.get(f"/library?{fields}").text) == links(client.get("/library").text)
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "limit=9999", "colour=red", "brand=../x"])
+def test_a_wrong_question_is_told_on_a_page(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"/library?{query}")
+    assert (answer.status_code, answer.mimetype) == (422, "text/html")
+    assert query.partition("=")[0] in answer.text
+
+
+def test_a_thumbnail_is_small_kept_and_made_once(
+    client: FlaskClient, application: Application
+) -> None:
+    made = generate(client, width=640, height=320, num_images=1)
+    page = client.get(f"/library?q={made['id']}").text
+    [url] = re.findall(r'src="(/thumbnails/[^"]+)"', page)
+    answer = client.get(url)
+    assert (answer.status_code, answer.mimetype) == (200, "image/webp")
+    assert "immutable" in answer.headers["Cache-Control"]
+    with Image.open(io.BytesIO(answer.data)) as small:
+        assert small.size == (384, 192)
+    stored = application.storage.read(f"imagegen-library{url}.webp")
+    assert stored is not None
+    assert stored.data == answer.data
+    again = client.get(url, headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["aurora/2026/11/none.png", "../x.png", "aurora/..", "%2e%2e/%2e%2e/etc/passwd", "x" * 2_000,
+     "imagegen-generations/records/gen_00000000000000000000.json"],
+)  # fmt: skip
+def test_what_is_no_picture_has_no_thumbnail(client: FlaskClient, path: str) -> None:
+    assert client.get(f"/thumbnails/{path}").status_code == 404
+
+
+def test_a_picture_s_page_has_its_whole_recipe(client: FlaskClient) -> None:
+    made = generate(client, campaign="spring", negative_prompt="rust")
+    page = client.get(f"/library/{made['id']}/1").text
+    image, version = made["images"][1], made["preset_version"][:19]
+    path = image["url"].partition("localhost")[2]
+    for text in ("a blue mug", "rust", "spring", str(image["seed"]), "fake", version, path):
+        assert text in page
+    assert "it will be the same picture" not in page, "it was rendered beside another"
+    assert f'href="/library/{made["id"]}/0"' in page
+    assert "/?brand=aurora&amp;prompt=a+blue+mug" in page
+
+
+@pytest.mark.parametrize(
+    "path", ["gen_00000000000000000000/0", "x/0", "{id}/2", "{id}/99999999999"]
+)
+def test_a_picture_that_is_not_there_is_told_on_a_page(client: FlaskClient, path: str) -> None:
+    made = generate(client)
+    answer = client.get(f"/library/{path.format(id=made['id'])}")
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+
+
+def test_marks_without_scripts(client: FlaskClient) -> None:
+    path = f"/library/{generate(client)['id']}/0"
+    said = client.post(f"{path}/mark", data={"mark": "approved", "revision": "0"})
+    assert (said.status_code, said.headers["Location"]) == (303, path)
+    page = client.get(path).text
+    assert re.search(r'value="none" aria-pressed="true"[^>]*data-key="a"', page)
+    late = client.post(f"{path}/mark", data={"mark": "rejected", "revision": "0"})
+    assert late.status_code == 409
+    assert 'role="alert"' in late.text
+    assert client.post(f"{path}/mark", data={"mark": "nice"}).status_code == 422
+    other = {"Origin": "https://elsewhere.example"}
+    assert client.post(f"{path}/mark", data={"mark": "none"}, headers=other).status_code == 403
+
+
+def test_rendering_it_again_gives_the_same_and_says_so(client: FlaskClient) -> None:
+    path = f"/library/{generate(client)['id']}/1"
+    said = client.post(f"{path}/again")
+    assert said.status_code == 303
+    page = client.get(said.headers["Location"]).text
+    assert "the same picture, to the last bit" in page
+    assert "It will be the same picture" in page, "rendered alone, nothing stands against it"
+    other = generate(client, seed=99)["id"]
+    differs = client.get(f"/library/{other}/0?of={path.removeprefix('/library/')}").text
+    assert "not the same to the last bit" in differs
+
+
+def test_what_cannot_be_rendered_again_says_why(client: FlaskClient) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    made = generate(client, init_image=base64.b64encode(file.getvalue()).decode(), num_images=1)
+    page = client.get(f"/library/{made['id']}/0").text
+    assert "cannot be rendered again" in page
+    assert 'id="again"' not in page
+
+
+def test_a_failure_to_render_again_is_told_on_the_page(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, application: Application
+) -> None:
+    made = generate(client)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise QueueFull("64 pictures wait already", 7)
+
+    monkeypatch.setattr(application.generations, "start", refuse)
+    answer = client.post(f"/library/{made['id']}/0/again")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+    assert "64 pictures wait already" in answer.text
+
+
+def test_pages_are_in_the_language_of_whoever_looks(client: FlaskClient) -> None:
+    made = generate(client)
+    for path in ("/library", f"/library/{made['id']}/0"):
+        page = client.get(path, headers={"Accept-Language": "es"}).text
+        assert '<html lang="es"' in page
+        assert "Biblioteca" in page
+
+
+def test_nothing_inline_and_nothing_from_elsewhere(client: FlaskClient) -> None:
+    made = generate(client)
+    for path in ("/library", f"/library/{made['id']}/0"):
+        page = client.get(path).text
+        assert not re.search(r"<script(?![^>]* src=)|\sstyle=|\son\w+=|https?://", page)
