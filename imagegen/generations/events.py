@@ -125,11 +125,16 @@ class EventLog:
             return last is not None and last.is_last and last.number <= number
 
     def after(self, number: int, timeout_s: float) -> list[Event]:
-        """Those past `number`; waits for one for up to `timeout_s`. Raises Draining once cut."""
+        """Those past `number`; waits for one for up to `timeout_s`. Raises Draining once cut.
+
+        Whoever says that he has heard of later ones than there are is told the last one.
+        """
         until = time.monotonic() + timeout_s
         with self._condition:
             while True:
                 found = [event for event in self._events if event.number > number]
+                if number > self._last:
+                    found = [event for event in self._events if event.is_last]
                 if found and self._is_open:
                     return found
                 if self._is_cut:

@@ -62,7 +62,8 @@ class Followed(EventsOfHeard):
             if now >= self._next_look:
                 record, self._next_look = self._find(), now + POLL_S
                 if not record.is_open:
-                    return [event for event in _last_events(record) if event.number > after]
+                    past = min(after, _last_number(record) - 1)  # see EventLog.after
+                    return [event for event in _last_events(record) if event.number > past]
                 if after == 0:
                     return [Event(1, Queued(self.id, 0))]
             if now >= until:

@@ -255,7 +255,7 @@ class Generations:
             if self._running.get(running.id) is running:
                 del self._running[running.id]
             self._twins = {key: one for key, one in self._twins.items() if one is not running}
-            if not running.record.is_open:
+            if not running.record.is_open and running.stopped != "lost":
                 self._recent[running.id] = running.log
                 if len(self._recent) > _RECENT:
                     self._recent.popitem(last=False)

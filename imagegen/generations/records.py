@@ -112,8 +112,8 @@ class GenerationRecord(_Stored):
         return self._changed(status="running")
 
     def renewed(self, until: float) -> GenerationRecord:
-        assert self.lease is not None, "only a holder renews"
-        return self._changed(lease=Lease(holder=self.lease.holder, until=until))
+        """Only a holder renews. It may have ended since he looked: then it has no lease."""
+        return self._changed(lease=self.lease and Lease(holder=self.lease.holder, until=until))
 
     def adopted(self, holder: str, until: float) -> GenerationRecord:
         return self._changed(

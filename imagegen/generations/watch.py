@@ -69,8 +69,11 @@ class Watch:
                 _log.warning("what is open cannot be seen: %s", error)
             except Exception:
                 _log.exception("looking for open generations failed; it goes on")
-            pause_s = LOOK_S if self._mine() else IDLE_LOOK_S
-            self._closed.wait(pause_s * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            spread = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            next_at = time.monotonic() + IDLE_LOOK_S * spread
+            while not self._closed.wait(LOOK_S * spread):
+                if self._mine() or time.monotonic() >= next_at:
+                    break
 
     def look(self) -> None:
         """Once: renews, hears, adopts."""
@@ -95,7 +98,8 @@ class Watch:
         if due:
             self._renew_at = now + books.RENEW_S
         for name, running in mine.items():
-            rung = name in self._heard and self._heard[name] != there.get(name)
+            # One that is seen for the first time may have been rung for meanwhile.
+            rung = self._heard.get(name) != there.get(name, "")
             self._heard[name] = there.get(name, "")
             if (due or rung) and self._renew(running) and name not in there:
                 self._register.open(name)

@@ -117,6 +117,17 @@ def test_every_event_is_there_in_order_also_later(generations: Generations) -> N
     assert again == [event for event in events if event.number > numbers[2]]
 
 
+def test_a_number_that_nobody_gave_is_told_the_end(make: Make, tmp_path: Path) -> None:
+    one, two = make(tmp_path), make(tmp_path)
+    request = asked(prompt="!slow", num_inference_steps=4)
+    started = one.generations.start(request, NOBODY, lives_on=True)
+    heard = [
+        list(application.generations.find(started.id, NOBODY).events(after=10**14))
+        for application in (one, two)
+    ]
+    assert [[event.kind for event in events] for events in heard] == [["done"], ["done"]]
+
+
 def test_what_is_refused_leaves_nothing(generations: Generations) -> None:
     before = generations.list(NOBODY, ListQuery(limit=100)).records
     with pytest.raises(BannedTerm):

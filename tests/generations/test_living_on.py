@@ -337,6 +337,18 @@ def test_another_instance_hears_that_it_is_not_wanted(start: Start, folder: Path
     assert pictures(folder) == []
 
 
+def test_a_wish_is_heard_though_it_came_before_the_first_look(start: Start) -> None:
+    one, two = start(), start()
+    one.generations.watch.close()
+    long = asked(prompt="!slow", num_inference_steps=90)
+    started = one.generations.start(long, NOBODY, lives_on=True)
+    one.generations.watch._renew_at = time.monotonic() + 60
+    two.generations._archive.cancel(started.id, NOBODY, 0.0)
+    one.generations.watch.look()
+    with pytest.raises(Cancelled):
+        started.result()
+
+
 def test_what_nobody_holds_is_cancelled_at_once(start: Start) -> None:
     one = start()
     started = one.generations.start(asked(**SLOW), NOBODY, lives_on=True)
