@@ -190,7 +190,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     renderer = RemoteRenderer(line)
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
     keeper = PictureKeeper(storage, settings.urls)
-    archive = _archive(settings, storage, keeper)
+    archive = _archive(settings, storage, keeper, service.door)
     deposits = _deposits(settings, archive, catalog, renderer, renderer.warm)
     return Front(
         settings=settings,
@@ -224,7 +224,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
-    archive = _archive(settings, storage, keeper)
+    archive = _archive(settings, storage, keeper, door)
     deposits = _deposits(settings, archive, catalog, engine)
     generations = Generations(service, archive, lambda: _room(settings, engine), deposits)
     _watch(metrics, engine, service)
@@ -281,9 +281,9 @@ def _room(settings: Settings, engine: RenderProcess) -> int:
     return most - status.queued if status.ready else 0
 
 
-def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper) -> Archive:
+def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper, door: Door) -> Archive:
     register = Register(open_records(settings.storage))
-    return Archive(register, keeper, storage, settings.deadline_s)
+    return Archive(register, keeper, storage, settings.deadline_s, door)
 
 
 def _library(settings: Settings, archive: Archive, storage: Storage) -> Library:

@@ -54,6 +54,11 @@ class Door:
             if answers_by is not None:
                 self._answers_by = answers_by
 
+    def check_open(self) -> None:
+        """For whoever waits, not inside, for what happens elsewhere. Raises Draining."""
+        if self._closed:
+            raise _draining()
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """A request is in flight within. Raises Draining."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from imagegen.callers import Caller
+from imagegen.door import Door
 from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration
 from imagegen.generation import GeneratedImage
 from imagegen.generations.events import EventLog
@@ -34,13 +35,21 @@ class Archive:
     """Somebody else's generation does not exist. Methods raise StorageUnavailable."""
 
     def __init__(
-        self, register: Register, keeper: PictureKeeper, storage: Storage, deadline_s: float
+        self,
+        register: Register,
+        keeper: PictureKeeper,
+        storage: Storage,
+        deadline_s: float,
+        door: Door,
     ) -> None:
-        """deadline_s: the longest that anybody follows what another instance renders."""
+        """deadline_s: the longest that anybody follows what another instance renders. door: once
+        it is closed nobody waits here for what others do.
+        """
         self.register = register
         self._keeper = keeper
         self._storage = storage
         self._deadline_s = deadline_s
+        self._door = door
 
     def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """As it is stored, with links that open. Raises UnknownGeneration."""
@@ -57,6 +66,7 @@ class Archive:
             lambda: self.record(generation_id, caller),
             self.file,
             self._deadline_s,
+            self._door,
             log,
         )
 
@@ -76,7 +86,7 @@ class Archive:
             return wished
         self.register.ring(generation_id)
         record = wished
-        while record.is_open and time.monotonic() < until:
+        while record.is_open and time.monotonic() < until and not self._door.closed:
             time.sleep(_LOOK_S)
             record = self.record(generation_id, caller)
         if record.status not in ("cancelled", "queued", "running"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from imagegen.door import Door
 from imagegen.errors import Cancelled, DeadlineExceeded, ImagegenError
 from imagegen.generation import GeneratedImage, Generation
 from imagegen.generations.events import NUMBERS_PER_TERM, Event, EventLog, Queued, Stored
@@ -23,15 +24,17 @@ class Followed(EventsOfHeard):
         find: Callable[[], GenerationRecord],
         read: Callable[[GeneratedImage], bytes],
         limit_s: float,
+        door: Door,
         log: EventLog | None = None,
     ) -> None:
-        """find: the record as of now. limit_s: how long to wait for its end. log: where it ended
-        here a short while ago.
+        """find: the record as of now. limit_s: how long to wait for its end; not past the closing
+        of this instance's `door`. log: where it ended here a short while ago.
         """
         self.id = generation_id
         self._find = find
         self._read = read
         self._limit_s = limit_s
+        self._door = door
         self._log = log
         self._next_look = 0.0
 
@@ -48,6 +51,7 @@ class Followed(EventsOfHeard):
                     return _told(record)
             if not wanted():
                 raise Cancelled("the caller left")
+            self._door.check_open()
             if now > until:
                 raise DeadlineExceeded(f"{self.id} was not ready within {self._limit_s:g} s")
             time.sleep(TICK_S)

@@ -222,6 +222,19 @@ def test_draining_gives_back_what_has_not_begun(start: Start) -> None:
     drain.join()
 
 
+def test_draining_ends_the_wait_for_what_another_instance_makes(start: Start) -> None:
+    one, two = start(), start()
+    long = asked(prompt="!slow", num_inference_steps=90)
+    started = one.generations.start(long, NOBODY, key="k")
+    again = two.generations.start(long, NOBODY, key="k")
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(again.result)
+        two.drain(1.0, 2.0)
+        with pytest.raises(Draining):
+            waits.result(1.0)
+    assert not started.is_over(0)
+
+
 def test_draining_gives_back_what_cannot_be_ready(start: Start) -> None:
     one, two = start(), start()
     long = asked(prompt="!slow", num_inference_steps=20)
