@@ -6,8 +6,8 @@ usage() {
   cat <<'EOF'
 usage: deploy/deploy.sh --project PROJECT --region REGION [--dry-run]
 
-Creates what the project lacks (APIs, a repository for images, a bucket, three service accounts and
-their roles), then builds the image from this folder and deploys it. Safe to repeat.
+Creates what the project lacks (APIs, a repository for images, a bucket, a queue, four service
+accounts and their roles), then builds the image from this folder and deploys it. Safe to repeat.
 
   --project PROJECT  the project's id
   --region REGION    one where Cloud Run has L4 GPUs, such as europe-west4
@@ -42,12 +42,14 @@ cd "$(dirname "$0")/.."
 
 readonly apis=(
   run.googleapis.com cloudbuild.googleapis.com artifactregistry.googleapis.com storage.googleapis.com
-  iam.googleapis.com iamcredentials.googleapis.com # the last one: tokens for the check of a candidate, signed links
+  cloudtasks.googleapis.com iam.googleapis.com iamcredentials.googleapis.com # the last one: tokens for the check of a candidate, signed links
 )
 readonly repository=imagegen
+readonly queue=imagegen
 readonly bucket=$project-imagegen
 readonly service_account=imagegen@$project.iam.gserviceaccount.com # what renders runs as: service and job
 readonly web_account=imagegen-web@$project.iam.gserviceaccount.com # what the service with the pages runs as
+readonly tasks_account=imagegen-tasks@$project.iam.gserviceaccount.com # as what the queue calls the renderer
 readonly build_account=imagegen-build@$project.iam.gserviceaccount.com
 
 # Runs a command that changes something, after telling it in a form that can be pasted.
@@ -96,6 +98,16 @@ create_bucket() {
   change gcloud storage buckets update "gs://$bucket" --lifecycle-file deploy/lifecycle.json
 }
 
+# Eight deliveries for each of the three instances: half of the places that an instance has. Twenty-five tries, an
+# hour and a half, are the service's own bound (imagegen/cloud_tasks.py); the queue's is for what never gets there.
+create_queue() {
+  local where=(--location "$region" --project "$project")
+  there tasks queues describe "$queue" --location "$region" || change gcloud tasks queues create "$queue" "${where[@]}"
+  change gcloud tasks queues update "$queue" "${where[@]}" \
+    --max-concurrent-dispatches 24 --max-dispatches-per-second 10 \
+    --max-attempts 40 --min-backoff 2s --max-backoff 300s --max-doublings 7
+}
+
 create_account() { # NAME WHAT-FOR
   there iam service-accounts describe "$1@$project.iam.gserviceaccount.com" ||
     change gcloud iam service-accounts create "$1" --display-name "$2" --project "$project"
@@ -108,13 +120,22 @@ give_roles() {
   # delete is told "it is there already" or "forbidden" about a taken name is not documented.
   grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
     --member "serviceAccount:$service_account" --role roles/storage.objectUser
-  # The pages show pictures, and write none; what people think of them the pages do write.
+  # The pages show pictures, and write none. What people think of them the pages do write, and what is to be made later.
   grant storage buckets add-iam-policy-binding "gs://$bucket" --condition None \
     --member "serviceAccount:$web_account" --role roles/storage.objectViewer
-  local library="projects/_/buckets/$bucket/objects/pictures/imagegen-library/"
-  grant storage buckets add-iam-policy-binding "gs://$bucket" \
-    --member "serviceAccount:$web_account" --role roles/storage.objectUser \
-    --condition "title=library,expression=resource.name.startsWith(\"$library\")"
+  local folder folders="projects/_/buckets/$bucket/objects/pictures"
+  for folder in library generations; do
+    grant storage buckets add-iam-policy-binding "gs://$bucket" \
+      --member "serviceAccount:$web_account" --role roles/storage.objectUser \
+      --condition "title=$folder,expression=resource.name.startsWith(\"$folders/imagegen-$folder/\")"
+  done
+  # Both put tasks into the queue, which calls in the name of an account that may do nothing else.
+  for account in "$service_account" "$web_account"; do
+    grant tasks queues add-iam-policy-binding "$queue" --location "$region" --project "$project" \
+      --member "serviceAccount:$account" --role roles/cloudtasks.enqueuer
+    grant iam service-accounts add-iam-policy-binding "$tasks_account" --project "$project" \
+      --condition None --member "serviceAccount:$account" --role roles/iam.serviceAccountUser
+  done
   # The build reads what was uploaded for it, but no pictures.
   grant storage buckets add-iam-policy-binding "gs://$bucket" \
     --member "$builder" --role roles/storage.objectViewer \
@@ -141,10 +162,13 @@ submit_build() {
     --substitutions "_BUCKET=$bucket,_REGION=$region" .
 }
 
-# The pages' service asks this one service, which the first build has made, for pictures.
-let_web_call() {
-  grant run services add-iam-policy-binding imagegen --region "$region" --project "$project" \
-    --member "serviceAccount:$web_account" --role roles/run.invoker
+# The pages and the queue ask this one service, which the first build has made, for pictures.
+let_call() {
+  local account
+  for account in "$web_account" "$tasks_account"; do
+    grant run services add-iam-policy-binding imagegen --region "$region" --project "$project" \
+      --member "serviceAccount:$account" --role roles/run.invoker
+  done
 }
 
 there projects describe "$project" ||
@@ -152,12 +176,14 @@ there projects describe "$project" ||
 enable_apis
 create_repository
 create_bucket
+create_queue
 create_account imagegen 'imagegen: service and job'
 create_account imagegen-web 'imagegen: pages'
+create_account imagegen-tasks 'imagegen: queue'
 create_account imagegen-build 'imagegen: build'
 give_roles
 submit_build
-let_web_call
+let_call
 cat <<EOF
 $([ "$dry_run" = yes ] && printf 'Nothing was changed.' || printf 'Deployed.') Who may call the service is said with:
   gcloud run services add-iam-policy-binding imagegen-web --project $project --region $region \\

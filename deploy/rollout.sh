@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The last steps of cloudbuild.yaml: rollout.sh candidate | check | traffic
-# Environment: PROJECT REGION SERVICE BUCKET ACCOUNT BUILD (its id), and the image in the file image-by-digest.
+# Environment: PROJECT NUMBER (the project's) REGION SERVICE BUCKET ACCOUNT BUILD (its id), and the image in the file image-by-digest.
 # Every deploy/service*.yaml is a service: service.yaml is $SERVICE, which renders and comes first; service-web.yaml is
 # $SERVICE-web, and runs as ACCOUNT with the same ending.
 set -euo pipefail
@@ -25,12 +25,15 @@ url_of() {
   gcloud run services describe "$1" "${where[@]}" --format 'value(status.url)'
 }
 
-# FILE ACCOUNT REVISION TRAFFIC -> the file with its names filled in
+# FILE ACCOUNT REVISION TRAFFIC -> the file with its names filled in. The queue calls the renderer by the address that
+# follows from its name: https://cloud.google.com/run/docs/triggering/https-request#deterministic
 filled_in() {
   local render_url=''
   if grep --quiet --fixed-strings "\${RENDER_URL}" "$1"; then render_url=$(url_of "$SERVICE"); fi
   sed --expression "s|\${SERVICE}|$SERVICE|" --expression "s|\${IMAGE}|$(cat image-by-digest)|" \
     --expression "s|\${PROJECT}|$PROJECT|" --expression "s|\${BUCKET}|$BUCKET|" --expression "s|\${ACCOUNT}|$2|" \
+    --expression "s|\${REGION}|$REGION|" --expression "s|\${TASKS_ACCOUNT}|${ACCOUNT/@/-tasks@}|" \
+    --expression "s|\${TASKS_URL}|https://$SERVICE-$NUMBER.$REGION.run.app|" \
     --expression "s|\${REVISION}|$3|" --expression "s|\${TRAFFIC}|$4|" \
     --expression "s|\${RENDER_URL}|$render_url|" "$1"
 }

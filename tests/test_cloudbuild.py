@@ -17,11 +17,15 @@ import yaml
 from fake_gcloud import FakeGcloud
 from google_schemas import faults_of_a_build, faults_of_a_job, faults_of_a_service
 
+from imagegen.cloud_tasks import Target
+from imagegen.settings import Settings
+
 Mapping = dict[str, Any]
 BASH = shutil.which("bash") or "bash"
 IMAGE = "europe-west4-docker.pkg.dev/p/imagegen/imagegen@sha256:" + "0" * 64
 ENVIRON = {
-    "PROJECT": "my-project", "REGION": "europe-west4", "SERVICE": "imagegen",
+    "PROJECT": "my-project", "NUMBER": "123456789012",
+    "REGION": "europe-west4", "SERVICE": "imagegen",
     "BUCKET": "my-bucket", "ACCOUNT": "imagegen@my-project.iam.gserviceaccount.com",
     "BUILD": "1a2b3c4d-0000-4000-8000-000000000000",
 }  # fmt: skip
@@ -85,7 +89,7 @@ def given(build: Mapping) -> list[tuple[str, str]]:
 
 
 def test_every_substitution_is_set_or_cloud_builds_own(build: Mapping) -> None:
-    own = {"PROJECT_ID", "BUILD_ID"}
+    own = {"PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID"}
     values = [*build["options"]["env"], *build["substitutions"].values()]
     used = {name for value in values for name in re.findall(r"\$\{?([A-Z_]+)", value)}
     assert used - own == set(build["substitutions"])
@@ -138,6 +142,19 @@ def test_the_candidate_has_an_address_and_no_traffic(gcloud: FakeGcloud, checkou
         {"revisionName": OLD, "percent": 100},
         {"revisionName": NEW, "tag": "candidate"},
     ]
+
+
+def test_both_services_have_the_same_queue(gcloud: FakeGcloud, checkout: Path) -> None:
+    rollout(gcloud, checkout, "candidate")
+    for name in ("imagegen", "imagegen-web"):
+        service = yaml.safe_load((checkout / f"{name}.yaml").read_text())
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        said = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert Target.of(Settings.from_environment(said)) == Target(
+            "projects/my-project/locations/europe-west4/queues/imagegen",
+            "https://imagegen-123456789012.europe-west4.run.app",
+            "imagegen-tasks@my-project.iam.gserviceaccount.com",
+        )
 
 
 @pytest.mark.parametrize("answer", ["[]", '[{"metadata": {"name": "imagegen"}}]'])

@@ -21,6 +21,7 @@ from google_schemas import (
 )
 
 from imagegen import cli
+from imagegen.cloud_tasks import MAX_DELIVERIES
 from imagegen.front.service import MARGIN_S
 from imagegen.settings import Settings
 from imagegen.wsgi import refuse_openness
@@ -31,6 +32,9 @@ FILLED_IN = {
     "SERVICE": "imagegen",
     "IMAGE": "europe-west4-docker.pkg.dev/p/imagegen/imagegen@sha256:" + "0" * 64,
     "PROJECT": "my-project",
+    "REGION": "europe-west4",
+    "TASKS_URL": "https://imagegen-123456789012.europe-west4.run.app",
+    "TASKS_ACCOUNT": "imagegen-tasks@p.iam.gserviceaccount.com",
     "BUCKET": "my-bucket",
     "ACCOUNT": "imagegen@p.iam.gserviceaccount.com",
     "RENDER_URL": "https://imagegen-abc-ez.a.run.app",
@@ -248,6 +252,11 @@ def test_knatives_file_is_the_services_without_cloud_run() -> None:
     own = {"nodeSelector", "serviceAccountName"}
     role = {"name": "IMAGEGEN_ROLE", "value": "render"}
     container(service)["env"].remove(role)  # in a cluster one service does it all
+    container(service)["env"][:] = [  # and has its queue in itself
+        entry
+        for entry in container(service)["env"]
+        if not entry["name"].startswith(("IMAGEGEN_QUEUE", "IMAGEGEN_TASKS"))
+    ]
     assert {name: part for name, part in pod(knative).items() if name not in own} == {
         name: part for name, part in pod(service).items() if name not in own
     }
@@ -255,6 +264,19 @@ def test_knatives_file_is_the_services_without_cloud_run() -> None:
     bounds = service["metadata"]["annotations"]
     for bound in ("minScale", "maxScale"):
         assert scale[f"autoscaling.knative.dev/{bound}"] == bounds[f"run.googleapis.com/{bound}"]
+
+
+# The queue
+
+
+def test_the_queue_tries_longer_than_the_service_and_leaves_others_their_places() -> None:
+    script = (DEPLOY / "deploy.sh").read_text()
+    said = {name: int(value) for name, value in re.findall(r"--(max-[a-z-]+) (\d+)", script)}
+    assert said["max-attempts"] > MAX_DELIVERIES
+    service = read("service.yaml")
+    instances = int(service["metadata"]["annotations"]["run.googleapis.com/maxScale"])
+    places = pod(service)["containerConcurrency"] * instances
+    assert said["max-concurrent-dispatches"] == places // 2
 
 
 # The code that is started

@@ -19,6 +19,7 @@ PROJECT, REGION = "my-project", "europe-west4"
 BUCKET = f"{PROJECT}-imagegen"
 SERVICE = f"serviceAccount:imagegen@{PROJECT}.iam.gserviceaccount.com"
 WEB = f"serviceAccount:imagegen-web@{PROJECT}.iam.gserviceaccount.com"
+TASKS = f"serviceAccount:imagegen-tasks@{PROJECT}.iam.gserviceaccount.com"
 BUILD = f"serviceAccount:imagegen-build@{PROJECT}.iam.gserviceaccount.com"
 ROLES = [
     (f"gs://{BUCKET}", SERVICE, "roles/storage.objectUser", "None"),
@@ -26,6 +27,13 @@ ROLES = [
     (f"gs://{BUCKET}", WEB, "roles/storage.objectUser",
      "title=library,expression=resource.name.startsWith("
      f'"projects/_/buckets/{BUCKET}/objects/pictures/imagegen-library/")'),
+    (f"gs://{BUCKET}", WEB, "roles/storage.objectUser",
+     "title=generations,expression=resource.name.startsWith("
+     f'"projects/_/buckets/{BUCKET}/objects/pictures/imagegen-generations/")'),
+    ("imagegen", SERVICE, "roles/cloudtasks.enqueuer", None),  # a queue's policy has no conditions
+    (TASKS.partition(":")[2], SERVICE, "roles/iam.serviceAccountUser", "None"),
+    ("imagegen", WEB, "roles/cloudtasks.enqueuer", None),
+    (TASKS.partition(":")[2], WEB, "roles/iam.serviceAccountUser", "None"),
     (f"gs://{BUCKET}", BUILD, "roles/storage.objectViewer",
      "title=source,expression="
      f'resource.name.startsWith("projects/_/buckets/{BUCKET}/objects/source/")'),
@@ -37,6 +45,7 @@ ROLES = [
     (WEB.partition(":")[2], BUILD, "roles/iam.serviceAccountUser", "None"),
     (BUILD.partition(":")[2], BUILD, "roles/iam.serviceAccountOpenIdTokenCreator", "None"),
     ("imagegen", WEB, "roles/run.invoker", None),  # a service's policy has no conditions
+    ("imagegen", TASKS, "roles/run.invoker", None),
 ]  # fmt: skip
 
 
@@ -77,11 +86,14 @@ def test_a_first_run_creates_everything_in_order(gcloud, repository, tmp_path):
         "artifacts repositories create",
         "storage buckets create",
         "storage buckets update",
+        "tasks queues create",
+        "tasks queues update",
         "iam service-accounts create",
         "storage buckets add-iam-policy-binding",
+        "tasks queues add-iam-policy-binding",
+        "iam service-accounts add-iam-policy-binding",
         "artifacts repositories add-iam-policy-binding",
         "projects add-iam-policy-binding",
-        "iam service-accounts add-iam-policy-binding",
         "builds submit",
         "run services add-iam-policy-binding",
     ]
