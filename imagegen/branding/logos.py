@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +16,9 @@ from imagegen.branding.svg import draw_svg, svg_faults
 
 ENDINGS = (".svg", ".png")
 _MAX_PNG_BYTES, _MAX_PNG_PX = 4 << 20, 4_096
-_MASTER_PX = 1_024  # high, or twice as wide: so an SVG is drawn once; pictures take it smaller
+_SMALL_PX, _LARGE_PX = 256, 512  # an SVG is drawn so high, or twice as wide
 _LONGEST = 8  # times as wide as high, or as high as wide
+_LONGEST_S = 1.0  # a hundred times what a plain drawing takes
 _KEPT = 32  # logos whose pixels stay in memory
 
 
@@ -28,14 +31,9 @@ class LogoFile:
     data: bytes = field(repr=False, compare=False)
 
     @property
-    def pixels(self) -> Image.Image:
-        """RGBA, as large as it is kept."""
-        return _drawn(self)
-
-    @property
     def aspect(self) -> float:
-        """Its width over its height."""
-        width, height = self.pixels.size
+        """Its width over its height. Raises ValueError where it was not checked."""
+        width, height = _small(self).size
         return width / height
 
     @property
@@ -51,7 +49,7 @@ class LogoFile:
 def logo_faults(name: str, data: bytes) -> list[str]:
     """What is wrong with a logo's file; hostile ones cost no more than their size allows."""
     faults = svg_faults(data) if name.lower().endswith(".svg") else _png_faults(data)
-    return faults or _look(name, data)
+    return faults or _look(LogoFile(name, hashlib.sha256(data).hexdigest(), data))
 
 
 def _png_faults(data: bytes) -> list[str]:
@@ -72,18 +70,23 @@ def _png_faults(data: bytes) -> list[str]:
     return []
 
 
-def _look(name: str, data: bytes) -> list[str]:
+def _look(logo: LogoFile) -> list[str]:
+    """Draws it once, small."""
+    began = time.monotonic()
     try:
-        width, height = _cut(_decoded(name, data, 256)).size
+        aspect = logo.aspect
     except ValueError as error:
         return [str(error)]
-    if not 1 / _LONGEST <= width / height <= _LONGEST:
-        return [f"is {width / height:.2g} times as wide as high; {_LONGEST} times is the most"]
+    if (took_s := time.monotonic() - began) > _LONGEST_S:
+        return [f"takes {took_s:.0f} s to be drawn"]
+    if not 1 / _LONGEST <= aspect <= _LONGEST:
+        return [f"is {aspect:.2g} times as wide as high; {_LONGEST} times is the most"]
     return []
 
 
-def _decoded(name: str, data: bytes, px: int) -> Image.Image:
-    if name.lower().endswith(".svg"):
+def _decoded(logo: LogoFile, px: int) -> Image.Image:
+    data = logo.data
+    if logo.name.lower().endswith(".svg"):
         data = draw_svg(data, 2 * px, px)
     with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
         return picture.convert("RGBA")
@@ -98,17 +101,27 @@ def _cut(picture: Image.Image) -> Image.Image:
 
 
 @functools.lru_cache(_KEPT)
-def _drawn(logo: LogoFile) -> Image.Image:
-    return _cut(_decoded(logo.name, logo.data, _MASTER_PX))
+def _small(logo: LogoFile) -> Image.Image:
+    """To be looked at. Raises ValueError for what cannot be drawn."""
+    return _cut(_decoded(logo, _SMALL_PX))
+
+
+@functools.lru_cache(_KEPT)
+def _large(logo: LogoFile) -> Image.Image:
+    """To be laid on pictures."""
+    try:
+        return _cut(_decoded(logo, _LARGE_PX))
+    except ValueError:  # resvg gives up on some shapes at some sizes
+        return _small(logo)
 
 
 @functools.lru_cache(_KEPT)
 def _scaled(logo: LogoFile, width: int, height: int) -> Bytes:
-    return np.asarray(logo.pixels.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(_large(logo).resize((width, height), Image.Resampling.LANCZOS))
 
 
 @functools.lru_cache(_KEPT)
 def _luminance(logo: LogoFile) -> float:
-    pixels = np.asarray(logo.pixels.resize((64, 64), Image.Resampling.BOX))
+    pixels = np.asarray(_small(logo).resize((64, 64), Image.Resampling.BOX))
     weight = pixels[..., 3].astype(np.float32)
     return float((luminance(pixels[..., :3]) * weight).sum() / weight.sum())

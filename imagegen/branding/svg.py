@@ -12,19 +12,21 @@ from xml.parsers import expat
 
 import resvg_py
 
-MAX_BYTES = 256 << 10
-MAX_ELEMENTS, MAX_DEPTH = 2_000, 32
+MAX_BYTES = 64 << 10
+MAX_ELEMENTS, MAX_DEPTH = 500, 32
+MAX_LAYERS = 16  # each is a picture of its own while it is drawn
 
 _SHAPES = frozenset({"path", "rect", "circle", "ellipse", "line", "polyline", "polygon"})
 _TAKEN = _SHAPES | {
     "svg", "g", "defs", "title", "desc", "style", "stop", "linearGradient", "radialGradient",
     "clipPath", "mask",
 }  # fmt: skip
-_HOLES = frozenset({"mask", "clipPath"})
+_HOLES, _HOLDERS = frozenset({"mask", "clipPath"}), frozenset({"mask", "clip-path"})
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK_HREF = "http://www.w3.org/1999/xlink href"
 _ADDRESS = re.compile(r"url\(\s*['\"]?\s*(?!#)|@import|expression|javascript:|\\", re.IGNORECASE)
 _HOLE = re.compile(r"\b(mask|clip-path|filter|stroke-dasharray)\b", re.IGNORECASE)
+_LAYER = re.compile(r"(?<!-)\b(opacity|isolation|mix-blend-mode)\b", re.IGNORECASE)
 _FAULTS_TOLD = 5
 
 
@@ -39,12 +41,11 @@ def svg_faults(data: bytes) -> list[str]:
         return [str(refusal)]
     except (expat.ExpatError, LookupError, ValueError) as error:
         return [f"is not XML: {error}"]
-    faults = reader.faults[:_FAULTS_TOLD]
-    if not faults and not reader.shapes:
+    if not reader.faults and not reader.shapes:
         return ["draws nothing: there is no path and no other shape"]
-    if not faults:
-        faults = _undrawable(data)
-    return faults
+    if reader.layers > MAX_LAYERS:
+        return [f"has {reader.layers} masks, clips and opacities; {MAX_LAYERS} are the most"]
+    return reader.faults[:_FAULTS_TOLD]
 
 
 def draw_svg(data: bytes, width: int, height: int) -> bytes:
@@ -52,20 +53,17 @@ def draw_svg(data: bytes, width: int, height: int) -> bytes:
 
     data: checked by `svg_faults`, or written here.
     """
-    return resvg_py.svg_to_bytes(
-        svg_string=data.decode("utf-8-sig"),
-        width=width,
-        height=height,
-        skip_system_fonts=True,
-    )
-
-
-def _undrawable(data: bytes) -> list[str]:
     try:
-        draw_svg(data, 64, 64)
-    except ValueError as error:
-        return [f"cannot be drawn: {error}"]
-    return []
+        return resvg_py.svg_to_bytes(
+            svg_string=data.decode("utf-8-sig"),
+            width=width,
+            height=height,
+            skip_system_fonts=True,
+        )
+    except BaseException as error:  # a panic of Rust's is no Exception: numbers beyond all bounds
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"cannot be drawn: {error}") from None
 
 
 class _Refused(Exception):
@@ -76,6 +74,7 @@ class _Reader:
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.shapes = 0
+        self.layers = 0
         self._elements = 0
         self._open: list[str] = []
         self._parser = expat.ParserCreate(encoding="utf-8", namespace_separator=" ")
@@ -112,6 +111,7 @@ class _Reader:
             self._fault(f"<{local or name}> is not taken; a logo is made of paths and other shapes")
         self.shapes += local in _SHAPES
         for attribute, value in attributes.items():
+            self.layers += _makes_a_layer(attribute, value)
             self._check(local, attribute, value)
         self._open.append(local)
 
@@ -124,7 +124,7 @@ class _Reader:
             self._fault(f"{name} refers to something outside of the file")
         elif name in ("filter", "stroke-dasharray") or (name == "style" and _HOLE.search(value)):
             self._fault("filters and dashes are not taken, masks and clips only as attributes")
-        elif name in ("mask", "clip-path") and self._in_a_hole(element):
+        elif name in _HOLDERS and self._in_a_hole(element):
             self._fault("masks and clips within masks and clips are not taken")
 
     def _in_a_hole(self, element: str) -> bool:
@@ -138,5 +138,11 @@ class _Reader:
             return
         if _ADDRESS.search(text):
             self._fault("the style sheet refers to something outside of the file")
-        if _HOLE.search(text):
-            self._fault("the style sheet may not say mask, clip-path, filter or stroke-dasharray")
+        if found := _HOLE.search(text) or _LAYER.search(text):
+            self._fault(f"the style sheet may not say {found[0]}; write it where it is meant")
+
+
+def _makes_a_layer(attribute: str, value: str) -> bool:
+    if attribute == "style":
+        return _LAYER.search(value) is not None
+    return attribute in _HOLDERS or _LAYER.fullmatch(attribute) is not None

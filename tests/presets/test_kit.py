@@ -56,7 +56,7 @@ def load(folder: Path, kit: str) -> BrandPreset:
         ("  logo: {light: light.svg, min_px: 4}\n", "3: kit.logo.min_px: input should be greater"),
         (
             "  logo: {light: light.svg, dark: wide.svg}\n",
-            "3: kit.logo: light and dark have different shapes: 3.00 and 4.00 times",
+            "3: kit.logo: light and dark have different shapes: 2.99 and 4.00 times",
         ),
         ("  fonts: {headline: cut.ttf}\n", "3: kit.fonts.headline: cut.ttf: is cut short"),
         ("  fonts: {headline: bold.woff2}\n", "3: kit.fonts.headline: 'bold.woff2' does not end"),

@@ -161,6 +161,17 @@ def test_a_picture_comes_through_and_any_instance_has_it(
     assert pair.looks() <= pictures + 2, "what it asks once it knows that the renderer is awake"
 
 
+def test_both_files_of_an_overlay_come_through(web: Server) -> None:
+    asked = ASKED | {"brand": "aurora", "overlay": True}
+    status, _, body = web.ask("POST", "/generate", asked)
+    assert status == 200, body
+    [image] = json.loads(body)["images"]
+    for said in (image, image["clean"]):
+        data = web.ask("GET", path_of(said["url"], web))[2]
+        assert hashlib.sha256(data).hexdigest() == said["sha256"]
+    assert image["score"]["palette"] is not None
+
+
 def test_the_picture_itself_with_its_headers(web: Server) -> None:
     status, headers, data = web.ask("POST", "/generate", ASKED, Accept="image/webp")
     assert (status, headers["Content-Type"], headers["X-Seed"]) == (200, "image/webp", "7")
