@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagegen.callers import Deliverer, Identities
+from imagegen.campaigns import Campaigns
+from imagegen.campaigns.driver import Desk, Driver
+from imagegen.campaigns.store import CampaignStore
 from imagegen.cloud_tasks import CloudTasks, Target
 from imagegen.door import Door
 from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from imagegen.live_brands import LiveBrands
 
 _LOOK_S = 0.05
+_CAMPAIGN_PICTURES = 16  # asked for at a time: as much as keeps a device busy
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +63,7 @@ class Application:
     service: ImageService
     generations: Generations
     library: Library
+    campaigns: Campaigns
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
     live_brands: LiveBrands | None = None  # where they are in a bucket
@@ -75,8 +80,10 @@ class Application:
         if self.identities is not None:
             self.identities.start()
         self.generations.watch.start()
+        self.campaigns.driver.start()
         if self.deposits is not None:
             self.deposits.prepare()
+        self.campaigns.driver.start()
         if self.deliveries is not None:
             self.deliveries.deliverer.prepare()
         if container_s is not None:
@@ -107,6 +114,7 @@ class Application:
         """
         began, door = time.monotonic(), self.service.door
         door.close(began + answers_s)
+        self.campaigns.driver.close()
         self.generations.give_back()
         if door.inside and pictures_s:
             _log.info("draining: %d requests have %g s", door.inside, pictures_s)
@@ -125,6 +133,7 @@ class Application:
     def stop(self) -> None:
         """Ends the render process; whoever still waits is told."""
         self.service.door.close()
+        self.campaigns.driver.close()
         self.generations.watch.close()
         if self.live_brands is not None:
             self.live_brands.stop()
@@ -142,6 +151,7 @@ class Front:
     service: RemoteService
     generations: RemoteGenerations
     library: Library
+    campaigns: Campaigns
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
     deposits: Deposits | None = None  # where generations wait in a queue outside
@@ -170,6 +180,7 @@ class Front:
 
     def stop(self) -> None:
         """Whoever still waits is told, and the renderer that nobody waits."""
+        self.campaigns.driver.close()
         self.service.stop()
         self.engine.stop()
 
@@ -192,14 +203,16 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     keeper = PictureKeeper(storage, settings.urls)
     archive = _archive(settings, storage, keeper, service.door)
     deposits = _deposits(settings, archive, catalog, renderer, renderer.warm)
+    generations = RemoteGenerations(service, archive, deposits)
     return Front(
         settings=settings,
         catalog=catalog,
         storage=storage,
         engine=renderer,
         service=service,
-        generations=RemoteGenerations(service, archive, deposits),
+        generations=generations,
         library=_library(settings, archive, storage),
+        campaigns=_campaigns(settings, catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
         deposits=deposits,
@@ -239,6 +252,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         service=service,
         generations=generations,
         library=_library(settings, archive, storage),
+        campaigns=_campaigns(settings, catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
         live_brands=live_brands,
@@ -284,6 +298,14 @@ def _room(settings: Settings, engine: RenderProcess) -> int:
 def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper, door: Door) -> Archive:
     register = Register(open_records(settings.storage))
     return Archive(register, keeper, storage, settings.deadline_s, door)
+
+
+def _campaigns(
+    settings: Settings, catalog: PresetCatalog, archive: Archive, desk: Desk
+) -> Campaigns:
+    store = CampaignStore(open_records(settings.storage))
+    most_pictures = max(1, min(_CAMPAIGN_PICTURES, settings.max_queue // 4))
+    return Campaigns(store, Driver(store, desk, most_pictures), catalog, archive)
 
 
 def _library(settings: Settings, archive: Archive, storage: Storage) -> Library:

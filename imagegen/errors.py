@@ -10,6 +10,7 @@ ImagegenError
 │   ├── UnknownBrand              unknown_brand
 │   ├── UnknownImage              unknown_image
 │   ├── UnknownGeneration         unknown_generation    none of that id, or somebody else's
+│   ├── UnknownCampaign           unknown_campaign      none of that id, or somebody else's
 │   ├── NotCancellable            not_cancellable       it has ended
 │   ├── MarkedMeanwhile           marked_meanwhile      somebody else has marked the picture since
 │   ├── IdempotencyConflict       idempotency_conflict  another body under the same key
@@ -116,6 +117,10 @@ class UnknownImage(CallerError):
 
 class UnknownGeneration(CallerError):
     code = "unknown_generation"
+
+
+class UnknownCampaign(CallerError):
+    code = "unknown_campaign"
 
 
 class NotCancellable(CallerError):

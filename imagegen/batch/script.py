@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -109,6 +110,35 @@ def read_script(
         is_matrix = suffix_of(file) in (".yaml", ".yml")
         cells = (read_matrix if is_matrix else read_rows)(data, str(file))
         read = _expanded(cells, str(file), given, used)
+    script = _settled(read)
+    if unused := sorted(set(given) - used):
+        raise InvalidScript(f"no prompt uses {{{unused[0]}}}{near(unused[0], used)}")
+    return script
+
+
+def read_pasted(text: str, most_rows: int) -> PromptScript:
+    """A script that somebody else wrote: no file of this machine is opened for it.
+
+    Raises InvalidScript for what concerns the whole text, also where it has too many rows.
+    """
+    cells = map(_without_files, read_rows(text.encode(), ""))
+    read = _expanded(cells, "", {}, set())
+    script = _settled(itertools.islice(read, most_rows + 1))
+    if len(script.rows) + len(script.bad_rows) > most_rows:
+        raise InvalidScript(f"there are over {most_rows:,} rows; make several campaigns of them")
+    return script
+
+
+def _without_files(cells: Cells | BadRow) -> Cells | BadRow:
+    if isinstance(cells, BadRow):
+        return cells
+    for name in PICTURES:
+        if name in cells.fields:
+            return BadRow(cells.line, f"{name}: pictures cannot be sent with a campaign here")
+    return cells
+
+
+def _settled(read: Iterable[_Asked | BadRow]) -> PromptScript:
     rows: list[ScriptRow] = []
     bad_rows: list[BadRow] = []
     occurrences: Counter[bytes] = Counter()
@@ -117,8 +147,6 @@ def read_script(
             bad_rows.append(one)
         else:
             rows.append(_settle(one, occurrences))
-    if unused := sorted(set(given) - used):
-        raise InvalidScript(f"no prompt uses {{{unused[0]}}}{near(unused[0], used)}")
     return PromptScript(tuple(rows), tuple(bad_rows))
 
 

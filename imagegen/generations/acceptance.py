@@ -21,7 +21,7 @@ def new_record(
     seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
     identity = Identity.new()
     return GenerationRecord(
-        id=identity.id if key is None else _id_under(key, caller),
+        id=identity.id if key is None else id_under(key, caller),
         owner=caller.owner,
         caller=caller.name,
         request=without_pictures(request).model_copy(update={"seed": seed}),
@@ -49,6 +49,7 @@ def check_same(there: GenerationRecord, asked: GenerationRecord) -> None:
         )
 
 
-def _id_under(key: str, caller: Caller) -> str:
+def id_under(key: str, caller: Caller) -> str:
+    """Of the generation that he has asked for under this key, or would."""
     name = hashlib.sha256(f"{caller.owner}\0{key}".encode()).hexdigest()[:20]
     return f"gen_{name}"

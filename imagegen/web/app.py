@@ -22,6 +22,7 @@ from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
 from imagegen.web.studio import (
+    campaigns_blueprint,
     library_blueprint,
     register_shell,
     studio_blueprint,
@@ -45,7 +46,9 @@ def create_app(parts: Collaborators) -> Flask:
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     renders_alone = parts.settings.role == "render"
     on_page = partial(tell_on_page, parts)
-    pages = {} if renders_alone else dict.fromkeys(("/", "/docs", "/library"), on_page)
+    pages = (
+        {} if renders_alone else dict.fromkeys(("/", "/docs", "/library", "/campaigns"), on_page)
+    )
     register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111, **pages})
     register_auth(app, parts)
     app.register_blueprint(ops_blueprint(parts))
@@ -63,6 +66,7 @@ def create_app(parts: Collaborators) -> Flask:
     else:
         app.register_blueprint(studio_blueprint(parts))
         app.register_blueprint(library_blueprint(parts))
+        app.register_blueprint(campaigns_blueprint(parts))
     if parts.settings.urls == "proxy":
         app.register_blueprint(images_blueprint(parts.storage))
     return app

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from imagegen.callers import Caller, Identities
+from imagegen.campaigns import Campaigns
 from imagegen.door import Door
 from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
@@ -78,6 +79,8 @@ class Collaborators(Protocol):
     def service(self) -> PictureService: ...
     @property
     def generations(self) -> GenerationDesk: ...
+    @property
+    def campaigns(self) -> Campaigns: ...
     @property
     def library(self) -> Library: ...
     @property

@@ -28,6 +28,7 @@ STATUS: dict[type, int] = {
     errors.UnknownBrand: 404,
     errors.UnknownImage: 404,
     errors.UnknownGeneration: 404,
+    errors.UnknownCampaign: 404,
     errors.NotCancellable: 409,
     errors.MarkedMeanwhile: 409,
     errors.IdempotencyConflict: 422,

@@ -69,6 +69,7 @@ def _says(**more: Any) -> Callable[[str], Row]:
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
 )
+CAMPAIGN = "8237000000000-01234567"
 MUG = {"brand": "{brand}", "prompt": "a mug", "seed": 7}
 ROWS: dict[str, Callable[[str], Row]] = {
     "GET static": _says(path="/static/0/studio.css", free=True),
@@ -98,6 +99,13 @@ ROWS: dict[str, Callable[[str], Row]] = {
         path="/library/gen_0123456789abcdef0123/0/mark", form={"mark": "approved"}
     ),
     "POST library.render_again": _says(path="/library/gen_0123456789abcdef0123/0/again"),
+    "GET campaigns.page": _says(),
+    "POST campaigns.submit": _asks(form={"name": "x", "text": "a mug", "brand": "{brand}"}),
+    "GET campaigns.campaign": _says(path=f"/campaigns/{CAMPAIGN}"),
+    "POST campaigns.stop": _says(path=f"/campaigns/{CAMPAIGN}/stop"),
+    "POST campaigns.resume": _says(path=f"/campaigns/{CAMPAIGN}/resume"),
+    "POST campaigns.retry": _says(path=f"/campaigns/{CAMPAIGN}/retry"),
+    "GET campaigns.pictures": _says(path=f"/campaigns/{CAMPAIGN}/pictures.zip"),
     "GET studio.page": _asks("/?brand={brand}&prompt=a+mug"),
     "POST studio.submit": _asks(form=MUG),
     "POST studio.results": _asks(form=MUG),
@@ -326,6 +334,25 @@ def test_a_generation_is_cancelled_and_followed_by_whoever_asked_for_it(
     own = client.post("/generate", json=body | {"prompt": "a mug"}, headers=too).get_json()
     assert own["id"] != made["id"], "each caller has keys of his own"
     assert client.delete(path, headers=finch).get_json()["status"] == "cancelled"
+
+
+def test_a_campaign_exists_for_whoever_began_it(client: FlaskClient, keys: dict[str, str]) -> None:
+    form = {"name": "hush", "text": "a secret mug", "brand": "zebrafinch", "do": "start"}
+    begun = client.post("/campaigns", data=form, headers={"X-API-Key": keys["finch"]})
+    path = begun.headers["Location"]
+    unknown = f"/campaigns/{CAMPAIGN}"
+    for caller in ("finch", "finch-too", "everything", "quokka", "nothing"):
+        headers = {"X-API-Key": keys[caller]}
+        is_his = caller == "finch"
+        assert ("hush" in client.get("/campaigns", headers=headers).text) == is_his
+        for action in ("", "/pictures.zip"):
+            answer, missing = (client.get(one + action, headers=headers) for one in (path, unknown))
+            assert answer.status_code == (200 if is_his else 404)
+            if not is_his:
+                assert answer.text.replace(path[11:], "ID") == missing.text.replace(CAMPAIGN, "ID")
+        for action in ("/stop", "/resume", "/retry"):
+            answer = client.post(path + action, headers=headers)
+            assert answer.status_code == (303 if is_his else 404)
 
 
 def test_a_picture_exists_for_whoever_made_it(

@@ -17,6 +17,7 @@ from imagegen.errors import Busy, ImagegenError, Unauthenticated
 from imagegen.web.errors import status_of
 from imagegen.web.openai.answers import ErrorAnswer
 from imagegen.web.openapi.a1111 import A1111_FAILURE, A1111_OPERATIONS
+from imagegen.web.openapi.campaigns import CAMPAIGN_OPERATIONS
 from imagegen.web.openapi.generations import GENERATION_OPERATIONS
 from imagegen.web.openapi.library import LIBRARY_OPERATIONS
 from imagegen.web.openapi.marks import MARK_OPERATIONS
@@ -45,6 +46,7 @@ OPERATIONS: Operations = {
     **A1111_OPERATIONS,
     **PAGE_OPERATIONS,
     **LIBRARY_OPERATIONS,
+    **CAMPAIGN_OPERATIONS,
 }
 TAGS = {
     "Pictures": "Ask for pictures, in imagegen's own words.",

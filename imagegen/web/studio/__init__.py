@@ -1,7 +1,14 @@
 """The studio: the pages where a marketing team works."""
 
+from imagegen.web.studio.campaigns import campaigns_blueprint
 from imagegen.web.studio.create import studio_blueprint
 from imagegen.web.studio.library import library_blueprint
 from imagegen.web.studio.shell import register_shell, tell_on_page
 
-__all__ = ["library_blueprint", "register_shell", "studio_blueprint", "tell_on_page"]
+__all__ = [
+    "campaigns_blueprint",
+    "library_blueprint",
+    "register_shell",
+    "studio_blueprint",
+    "tell_on_page",
+]

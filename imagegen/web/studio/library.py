@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from imagegen.errors import Busy, ImagegenError, Unauthenticated
 from imagegen.library.query import LibraryQuery
 from imagegen.parsing import read_strings
 from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
-from imagegen.web.errors import failure_of
-from imagegen.web.studio.picture import register_picture, with_status_of
-from imagegen.web.studio.shell import tell_on_page
+from imagegen.web.studio.faults import tell_on_pages
+from imagegen.web.studio.picture import register_picture
 
 
 def library_blueprint(parts: Collaborators) -> Blueprint:
     """Looking and marking wake no renderer; rendering again does."""
     blueprint = Blueprint("library", __name__)
-    blueprint.register_error_handler(ImagegenError, partial(_tell, parts))
+    tell_on_pages(blueprint, parts)
     blueprint.add_app_template_filter(lambda texts: [(one, one) for one in texts], "zip_self")
     blueprint.add_app_template_filter(
         lambda said, cursor: {**said, "cursor": cursor}, "with_cursor"
@@ -41,11 +37,3 @@ def library_blueprint(parts: Collaborators) -> Blueprint:
         )
 
     return blueprint
-
-
-def _tell(parts: Collaborators, error: ImagegenError) -> Response:
-    """For people: what is wrong, on a page."""
-    if isinstance(error, Unauthenticated):
-        return tell_on_page(parts, failure_of(error))
-    wait = "told.busy" if isinstance(error, Busy) else "told.fault"
-    return with_status_of(error, render_template("fault.html", error=error, wait=wait))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from imagegen.errors import ImagegenError, MarkedMeanwhile
@@ -17,7 +17,7 @@ from imagegen.parsing import read_strings
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
-from imagegen.web.errors import tell_failure
+from imagegen.web.studio.faults import with_status_of
 from imagegen.web.studio.picture_view import PictureView, again, same_pixels
 
 
@@ -47,14 +47,6 @@ def register_picture(blueprint: Blueprint, parts: Collaborators) -> None:
     def render_again(generation_id: str, index: int) -> ResponseReturnValue:
         """The same request, alone, for the same seed; then the page of what came of it."""
         return pages.render_again(generation_id, index)
-
-
-def with_status_of(error: ImagegenError, page: str) -> Response:
-    """A page that tells of a failure."""
-    answer = tell_failure(error)  # its status and its Retry-After
-    answer.set_data(page)
-    answer.mimetype = "text/html"
-    return answer
 
 
 @dataclass(frozen=True)

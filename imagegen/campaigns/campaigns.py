@@ -1,0 +1,108 @@
+"""Campaigns: begun, looked at, stopped, resumed by people; driven by whichever instance lives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from imagegen.callers import Caller
+from imagegen.campaigns.driver import Driver
+from imagegen.campaigns.plan import Pasted, Plan, plan_of
+from imagegen.campaigns.progress import Progress
+from imagegen.campaigns.record import CampaignRecord
+from imagegen.campaigns.store import CampaignStore
+from imagegen.errors import FieldError, InvalidRequest, UnknownCampaign
+from imagegen.generation import GeneratedImage
+from imagegen.generations.archive import Archive
+from imagegen.generations.register import ListQuery
+from imagegen.presets import PresetCatalog
+
+_SHOWN = 50  # in the list
+_JUDGED_BY = 50  # generations, for the cost
+
+
+class Campaigns:
+    """Somebody else's does not exist. Methods raise StorageUnavailable."""
+
+    def __init__(
+        self, store: CampaignStore, driver: Driver, catalog: PresetCatalog, archive: Archive
+    ) -> None:
+        self.driver = driver
+        self._store = store
+        self._catalog = catalog
+        self._archive = archive
+
+    def plan(self, pasted: Pasted, caller: Caller) -> Plan:
+        """Starts nothing. Raises InvalidRequest for what concerns the whole text."""
+        listed = self._archive.list(caller, ListQuery(limit=_JUDGED_BY))
+        earlier = [record.generation() for record in listed.records]
+        return plan_of(pasted, self._catalog.seen_by(caller), earlier)
+
+    def begin(self, pasted: Pasted, caller: Caller) -> CampaignRecord:
+        """Its good rows. Raises InvalidRequest, also where there is none."""
+        plan = self.plan(pasted, caller)
+        if not plan.rows:
+            raise InvalidRequest(FieldError("text", "has no row that can be rendered"))
+        now = datetime.now(UTC)
+        record = CampaignRecord(
+            id=self._store.new_id(now),
+            name=plan.name,
+            owner=caller.owner,
+            caller=caller.name,
+            created_at=now,
+            rows=plan.rows,
+            bad_lines=plan.bad_lines,
+        )
+        self._store.create(record)
+        self.driver.ring()
+        return record
+
+    def list(self, caller: Caller) -> list[CampaignRecord]:
+        """His own and everybody's, the newest first."""
+        owners = dict.fromkeys((caller.owner, ""))
+        found = [one for owner in owners for one in self._store.newest(owner, _SHOWN)]
+        shown = [_seen_by(caller, one) for one in found]
+        return sorted((one for one in shown if one.rows), key=lambda one: one.id)[:_SHOWN]
+
+    def find(self, campaign_id: str, caller: Caller) -> CampaignRecord:
+        """Without rows of brands that are not his. Raises UnknownCampaign."""
+        for owner in dict.fromkeys((caller.owner, "")):
+            record = self._store.find(campaign_id, owner)
+            if record is not None and _seen_by(caller, record).rows:
+                return record
+        raise UnknownCampaign(f"there is no campaign {campaign_id[:40]!r}")
+
+    def progress(self, record: CampaignRecord, caller: Caller) -> Progress:
+        """As of now. One that shall run and of which nobody knows is taken up again."""
+        progress = self.driver.progress(record)
+        if record.wish == "run" and not progress.has_ended:
+            self._store.open(record)
+        return Progress(
+            tuple(one for one in progress.rows if caller.may_use(one.row.request.brand))
+        )
+
+    def stop(self, campaign_id: str, caller: Caller) -> None:
+        """Nothing new begins; what is under way is finished. Raises UnknownCampaign."""
+        self._store.change(self.find(campaign_id, caller), lambda one: one.wished("stop"))
+
+    def resume(self, campaign_id: str, caller: Caller) -> None:
+        """Raises UnknownCampaign."""
+        record = self._store.change(self.find(campaign_id, caller), lambda one: one.wished("run"))
+        self._store.open(record)
+        self.driver.ring()
+
+    def retry(self, campaign_id: str, caller: Caller) -> None:
+        """Rows that have failed are asked for anew. Raises UnknownCampaign."""
+        record = self.find(campaign_id, caller)
+        failed = self.driver.progress(record).failed
+        if failed:
+            self._store.open(self._store.change(record, lambda one: one.again(failed)))
+            self.driver.ring()
+
+    def file(self, image: GeneratedImage) -> bytes:
+        """A row's picture."""
+        return self._archive.file(image)
+
+
+def _seen_by(caller: Caller, record: CampaignRecord) -> CampaignRecord:
+    rows = tuple(row for row in record.rows if caller.may_use(row.request.brand))
+    return record.model_copy(update={"rows": rows})

@@ -1,0 +1,221 @@
+"""A campaign goes on, whoever dies; a row is rendered once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sample_brands import write_brands
+
+from imagegen.bootstrap import Application, build
+from imagegen.callers import Caller
+from imagegen.campaigns import driver as driver_module
+from imagegen.campaigns.campaigns import Campaigns
+from imagegen.campaigns.driver import Driver
+from imagegen.campaigns.plan import Pasted
+from imagegen.campaigns.progress import Progress
+from imagegen.campaigns.record import CampaignRecord
+from imagegen.campaigns.store import CampaignStore
+from imagegen.errors import QueueFull, UnknownCampaign, UnknownGeneration
+from imagegen.generation import GenerationRequest
+from imagegen.generations.records import GenerationRecord
+from imagegen.generations.register import ListQuery
+from imagegen.settings import Settings
+from imagegen.storage.records import open_records
+
+ANNA, BEN = Caller("anna", owner="anna"), Caller("ben", owner="ben")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    brands = write_brands(tmp_path / "brands")
+    return Settings(
+        model="fake", presets=str(brands), storage=f"file:{tmp_path}/output", max_queue=16
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "STEP_S", 0.05)
+    monkeypatch.setattr(driver_module, "LOOK_S", 0.2)
+
+
+@pytest.fixture
+def application(settings: Settings) -> object:
+    application = build(settings)
+    application.start()
+    application.engine.wait_ready(20)
+    yield application
+    application.stop()
+
+
+def wait(check: Callable[[], object], timeout_s: float = 30.0) -> None:
+    until = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < until, "it takes too long"
+        time.sleep(0.05)
+
+
+def pasted(*prompts: str) -> Pasted:
+    return Pasted("spring", "\n".join(prompts), "aurora")
+
+
+def now(campaigns: Campaigns, record: CampaignRecord, caller: Caller = ANNA) -> Progress:
+    return campaigns.progress(campaigns.find(record.id, caller), caller)
+
+
+def test_all_rows_are_rendered_once_and_failures_told(application: Application) -> None:
+    campaigns = application.campaigns
+    record = campaigns.begin(pasted(*(f"mug {n}" for n in range(20)), "!nan"), ANNA)
+    wait(lambda: now(campaigns, record).has_ended)
+    progress = now(campaigns, record)
+    assert [one.status for one in progress.rows] == ["succeeded"] * 20 + ["failed"]
+    assert progress.rows[20].error
+    listed = application.generations.list(ANNA, ListQuery(campaign="spring", limit=100))
+    assert len(listed.records) == 21
+    wait(lambda: application.campaigns._store.running() == [])
+
+
+def test_it_is_there_for_its_owner_alone(application: Application) -> None:
+    campaigns = application.campaigns
+    record = campaigns.begin(pasted("a mug"), ANNA)
+    assert [one.id for one in campaigns.list(ANNA)] == [record.id]
+    assert campaigns.list(BEN) == []
+    for act in (campaigns.find, campaigns.stop, campaigns.resume, campaigns.retry):
+        with pytest.raises(UnknownCampaign):
+            act(record.id, BEN)
+        with pytest.raises(UnknownCampaign):
+            act("../" + record.id, ANNA)
+    other_brand = Caller("anna", frozenset({"pop"}), "anna")
+    assert campaigns.list(other_brand) == []
+    with pytest.raises(UnknownCampaign):
+        campaigns.find(record.id, other_brand)
+
+
+def test_stopped_and_resumed(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaigns = application.campaigns
+    record = campaigns.begin(pasted(*(f"!slow mug {n}" for n in range(40))), ANNA)
+    wait(lambda: now(campaigns, record).with_status("running", "succeeded"))
+    campaigns.stop(record.id, ANNA)
+    wait(lambda: not now(campaigns, record).with_status("queued", "running"))
+    stopped = now(campaigns, record)
+    assert stopped.with_status("waiting"), "it was stopped before its end"
+    time.sleep(0.5)
+    assert len(now(campaigns, record).with_status("waiting")) == len(stopped.with_status("waiting"))
+    campaigns.resume(record.id, ANNA)
+    wait(lambda: now(campaigns, record).has_ended, 60)
+    assert len(now(campaigns, record).with_status("succeeded")) == 40
+
+
+def test_failed_rows_are_asked_for_again(application: Application) -> None:
+    campaigns = application.campaigns
+    record = campaigns.begin(pasted("a mug", "!nan", "a lamp"), ANNA)
+    wait(lambda: now(campaigns, record).has_ended)
+    before = [one.record and one.record.id for one in now(campaigns, record).rows]
+    campaigns.retry(record.id, ANNA)
+    wait(lambda: now(campaigns, record).has_ended)
+    after = [one.record and one.record.id for one in now(campaigns, record).rows]
+    assert (before[0], before[2]) == (after[0], after[2])
+    assert before[1] != after[1]
+
+
+class Desk:
+    """Renders nothing: it notes what is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.records: dict[str, GenerationRecord] = {}
+        self.refuses: Exception | None = None
+        self.lock = threading.Lock()
+
+    def start(
+        self, request: GenerationRequest, caller: Caller, *, key: str | None = None,
+        lives_on: bool = False,
+    ) -> Desk:  # fmt: skip
+        if self.refuses is not None:
+            raise self.refuses
+        assert lives_on
+        with self.lock:
+            self.asked.append(str(key))
+        return self
+
+    def leave(self) -> None:
+        pass
+
+    def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
+        if generation_id not in self.records:
+            raise UnknownGeneration("none")
+        return self.records[generation_id]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CampaignStore:
+    return CampaignStore(open_records(f"file:{tmp_path}/store"))
+
+
+def campaign(store: CampaignStore, rows: int) -> CampaignRecord:
+    request = GenerationRequest(brand="aurora", prompt="a mug", seed=1)
+    record = CampaignRecord.model_validate(
+        {
+            "id": store.new_id(datetime.now(UTC)), "name": "x", "owner": "anna", "caller": "anna",
+            "created_at": datetime.now(UTC),
+            "rows": [{"line": n, "request": request} for n in range(rows)],
+        }
+    )  # fmt: skip
+    store.create(record)
+    return record
+
+
+def test_no_more_is_asked_for_at_a_time_than_there_is_room(store: CampaignStore) -> None:
+    desk, record = Desk(), campaign(store, 10)
+    driver = Driver(store, desk, 3)  # type: ignore[arg-type]
+    mark = store.take(record.id, "me")
+    assert mark is not None
+    driver._step(mark)
+    assert desk.asked == [record.key(index) for index in range(3)]
+
+
+def test_busy_is_waited_for(store: CampaignStore) -> None:
+    desk, record = Desk(), campaign(store, 2)
+    desk.refuses = QueueFull("full", 7.0)
+    driver = Driver(store, desk, 3)  # type: ignore[arg-type]
+    mark = store.take(record.id, "me")
+    assert mark is not None
+    assert driver._step(mark) == 7.0
+    assert store.running() == [record.id]
+
+
+def test_only_one_holds_it_until_he_is_silent(
+    store: CampaignStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = campaign(store, 1)
+    assert store.take(record.id, "one") is not None
+    assert store.take(record.id, "one") is not None
+    assert store.take(record.id, "another") is None
+    monkeypatch.setattr("time.time", lambda: time.monotonic() + 1e10)
+    assert store.take(record.id, "another") is not None
+
+
+def test_another_instance_goes_on_where_one_died(store: CampaignStore) -> None:
+    desk, record = Desk(), campaign(store, 2)
+    dead, alive = (Driver(store, desk, 1) for _ in "12")  # type: ignore[arg-type]
+    mark = store.take(record.id, dead._holder)
+    assert mark is not None
+    dead._step(mark)
+    alive._step(mark)
+    assert set(desk.asked) == {record.key(0)}, "the same key: the same generation"
+
+
+def test_a_wish_at_the_same_moment_is_not_lost(store: CampaignStore) -> None:
+    record = campaign(store, 1)
+    driver = Driver(store, Desk(), 1)  # type: ignore[arg-type]
+    mark = store.take(record.id, "me")
+    assert mark is not None
+    stopped = store.change(record, lambda one: one.wished("stop"))
+    store.change(record, lambda one: one.wished("run"))
+    driver._leave(mark, stopped)
+    assert store.running() == [record.id]
