@@ -102,7 +102,7 @@ def main() -> None:
         time.sleep(3)  # digests are written meanwhile
     ask(client, "first page", "/library")
     ask(client, "a word of the prompt", "/library?q=kettle")
-    ask(client, "three words that are in few", "/library?q=teal+clock+9998")
+    ask(client, "three words that are in few", "/library?q=coral+clock+9999")
     ask(client, "a word that is in none", "/library?q=zebra")
     ask(client, "a campaign", "/library?campaign=campaign+7")
     ask(client, "brand, days and a word", f"/library?brand={brands[1]}&since=2026-01-01&q=night")
