@@ -13,7 +13,14 @@ from PIL import Image
 
 from imagegen.fast_png import Encoder, fast_encoder
 from imagegen.generation import OutputFormat, Rendering
-from imagegen.provenance import Record, a1111_parameters, json_record, xmp_packet
+from imagegen.provenance import (
+    Record,
+    a1111_parameters,
+    json_record,
+    json_text,
+    with_record,
+    xmp_packet,
+)
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _PNG_HEAD_BYTES = 33  # the signature and IHDR, which comes first in every file
@@ -40,16 +47,64 @@ def encode(
             "XML:com.adobe.xmp": xmp_packet(rendering, record).decode(),
         }
         return write_png(pixels, spec.width, spec.height, texts, fast_encoder())
+    return _write_lossy(
+        Image.frombytes("RGB", (spec.width, spec.height), pixels),
+        output_format,
+        output_quality,
+        a1111_parameters(rendering, record),
+        xmp_packet(rendering, record, json_record(rendering, record)),
+    )
+
+
+def recode(data: bytes, output_format: OutputFormat, output_quality: int) -> bytes:
+    """A file of `encode` in another format, with the records that it carries.
+
+    output_quality: 1 to 100, for jpeg and webp; pixels of JPEG and WebP files are not restored.
+    """
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as there:
+        pixels = there.convert("RGB")
+        parameters, packet = _parameters_in(there), _text(there.info.get("xmp", ""))
+    record = json_text(data)
+    if output_format is OutputFormat.PNG:
+        texts = {
+            "parameters": parameters,
+            "imagegen": record,
+            "XML:com.adobe.xmp": with_record(packet, ""),
+        }
+        said = {keyword: text for keyword, text in texts.items() if text}
+        return write_png(pixels.tobytes(), *pixels.size, said, fast_encoder())
+    return _write_lossy(
+        pixels, output_format, output_quality, parameters, with_record(packet, record).encode()
+    )
+
+
+def _parameters_in(picture: Image.Image) -> str:
+    if "parameters" in picture.info:
+        return _text(picture.info["parameters"])
+    comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    return comment[8:].decode("utf-16-be") if isinstance(comment, bytes) else ""
+
+
+def _text(said: str | bytes) -> str:
+    return said.decode() if isinstance(said, bytes) else said
+
+
+def _write_lossy(
+    pixels: Image.Image,
+    output_format: OutputFormat,
+    output_quality: int,
+    parameters: str,
+    packet: bytes,
+) -> bytes:
     file = io.BytesIO()
     exif = Image.Exif()
-    comment = b"UNICODE\0" + a1111_parameters(rendering, record).encode("utf-16-be")
+    comment = b"UNICODE\0" + parameters.encode("utf-16-be")
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = comment
-    xmp = xmp_packet(rendering, record, json_record(rendering, record))
     # No chroma subsampling: a brand's flat colours keep their edges. WebP has no such choice.
     options = {"subsampling": 0} if output_format is OutputFormat.JPEG else {"method": 2}
-    Image.frombytes("RGB", (spec.width, spec.height), pixels).save(
+    pixels.save(
         file, format=output_format.value.upper(), quality=output_quality,
-        exif=exif.tobytes(), xmp=xmp, **options,
+        exif=exif.tobytes(), xmp=packet, **options,
     )  # fmt: skip
     return file.getvalue()
 

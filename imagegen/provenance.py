@@ -116,7 +116,7 @@ def xmp_packet(rendering: Rendering, record: Record, ours: str = "") -> bytes:
     is_pure = rendering.spec.edit is None and record.overlay is None
     source = TRAINED_ALGORITHMIC_MEDIA if is_pure else COMPOSITE
     version = escape(record.versions.get("imagegen", __version__))
-    element = f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
+    element = _element(ours)
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -129,6 +129,21 @@ def xmp_packet(rendering: Rendering, record: Record, ours: str = "") -> bytes:
         f"<xmp:CreatorTool>imagegen {version}</xmp:CreatorTool>{element}"
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()
+
+
+def with_record(packet: str, ours: str) -> str:
+    """An XMP packet of ours with that record in it, or without one; others stay as they are."""
+    bare = re.sub(r"<imagegen:record>.*?</imagegen:record>", "", packet, flags=re.DOTALL)
+    return bare.replace("</rdf:Description>", f"{_element(ours)}</rdf:Description>", 1)
+
+
+def json_text(data: bytes) -> str:
+    """The record in a file of ours, as it stands there; "" where there is none."""
+    return (_find_record(data) or b"").decode()
+
+
+def _element(ours: str) -> str:
+    return f"<imagegen:record>{escape(ours)}</imagegen:record>" if ours else ""
 
 
 def read_record(data: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from imagegen.errors import Cancelled, ImagegenError, NotCancellable
 from imagegen.front.event_line import EventLine
 from imagegen.front.service import RemoteService
 from imagegen.generation import Generation, GenerationRequest
-from imagegen.generations.archive import CANCEL_S, Archive, Listed
+from imagegen.generations.archive import CANCEL_S, Archive, Listed, PictureFile
 from imagegen.generations.deposits import Deposits
 from imagegen.generations.events import Event, Queued, Stored
 from imagegen.generations.followed import Followed
@@ -76,6 +76,10 @@ class RemoteGenerations:
     def list(self, caller: Caller, query: ListQuery) -> Listed:
         """His own, newest first."""
         return self._archive.list(caller, query)
+
+    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
+        """As it is stored. Raises UnknownGeneration and UnknownImage."""
+        return self._archive.picture(generation_id, index, caller)
 
     def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What has ended wakes nobody. Raises UnknownGeneration and NotCancellable."""

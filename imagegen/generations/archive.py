@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from imagegen.callers import Caller
 from imagegen.door import Door
-from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration
-from imagegen.generation import GeneratedImage
+from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration, UnknownImage
+from imagegen.generation import GeneratedImage, OutputFormat
 from imagegen.generations.events import EventLog
 from imagegen.generations.followed import Followed
 from imagegen.generations.records import GenerationRecord
@@ -29,6 +29,19 @@ class Listed:
 
     records: tuple[GenerationRecord, ...]
     cursor: str | None  # of the next page
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A stored picture with its file."""
+
+    brand: str
+    image: GeneratedImage
+    data: bytes
+
+    def name(self, output_format: OutputFormat) -> str:
+        """For whoever saves it in that format."""
+        return f"{self.brand}-{self.image.seed}.{output_format.extension}"
 
 
 class Archive:
@@ -106,6 +119,14 @@ class Archive:
         if held is None or not is_his(held.record, caller):
             return None
         return self._linked(held.record)
+
+    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
+        """Raises UnknownGeneration and UnknownImage."""
+        record = self.record(generation_id, caller)
+        if not 0 <= index < len(record.images):
+            raise UnknownImage(f"{generation_id} has no picture {index}")
+        image = record.images[index]
+        return PictureFile(record.request.brand, image, self.file(image))
 
     def file(self, image: GeneratedImage) -> bytes:
         """A stored picture."""

@@ -12,7 +12,7 @@ from imagegen.callers import Caller, Deliverer
 from imagegen.errors import NotCancellable, StorageUnavailable
 from imagegen.generation import GenerationRequest
 from imagegen.generations.acceptance import check_same, digest_of, new_record
-from imagegen.generations.archive import CANCEL_S, Archive, Listed, is_his
+from imagegen.generations.archive import CANCEL_S, Archive, Listed, PictureFile, is_his
 from imagegen.generations.attempt import Attempt
 from imagegen.generations.books import Books, KeptThroughout, Taken, WrittenOnce
 from imagegen.generations.deliveries import Deliveries
@@ -124,6 +124,10 @@ class Generations:
     def list(self, caller: Caller, query: ListQuery) -> Listed:
         """His own, newest first."""
         return self._archive.list(caller, query)
+
+    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
+        """A stored picture and its file. Raises UnknownGeneration and UnknownImage."""
+        return self._archive.picture(generation_id, index, caller)
 
     def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What it is then: cancelled, unless another instance takes its time to hear of it.

@@ -20,12 +20,14 @@ from imagegen.web.marks import marks_blueprint
 from imagegen.web.openai import openai_blueprint, tell_openai
 from imagegen.web.openapi.routes import openapi_blueprint
 from imagegen.web.ops import ops_blueprint, pageless_blueprint
+from imagegen.web.picture_files import picture_files_blueprint
 from imagegen.web.picture_room import MAX_BODY_BYTES, open_picture_room
 from imagegen.web.studio import (
     campaigns_blueprint,
     library_blueprint,
     register_shell,
     studio_blueprint,
+    tell_in_words,
     tell_on_page,
 )
 from imagegen.web.tasks import tasks_blueprint
@@ -49,7 +51,8 @@ def create_app(parts: Collaborators) -> Flask:
     pages = (
         {} if renders_alone else dict.fromkeys(("/", "/docs", "/library", "/campaigns"), on_page)
     )
-    register_errors(app, dialects={"/v1": tell_openai, "/sdapi": tell_a1111, **pages})
+    dialects = {"/v1": tell_openai, "/sdapi": tell_a1111, "/studio": tell_in_words}
+    register_errors(app, dialects={**dialects, **pages})
     register_auth(app, parts)
     app.register_blueprint(ops_blueprint(parts))
     app.register_blueprint(api_blueprint(parts))
@@ -58,6 +61,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(openapi_blueprint(parts))
     app.register_blueprint(generations_blueprint(parts))
     app.register_blueprint(marks_blueprint(parts))
+    app.register_blueprint(picture_files_blueprint(parts))
     if parts.deliveries is not None:
         app.register_blueprint(tasks_blueprint(parts.deliveries))
     app.register_blueprint(thumbnails_blueprint(parts.library.thumbnails))

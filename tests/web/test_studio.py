@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,7 +20,8 @@ from imagegen.generation import GenerationRequest
 from imagegen.settings import Settings
 from imagegen.web.app import create_app
 from imagegen.web.studio.texts import texts_in
-from imagegen.web.studio.views import ADVANCED, FIELDS, Told, aspect
+from imagegen.web.studio.told import Told
+from imagegen.web.studio.views import ADVANCED, FIELDS, aspect
 
 HOSTILE = """</textarea><script>alert("1")</script><img src=x onerror='alert(2)'>{{ 7*7 }}"""
 Attributes = dict[str, str | None]
@@ -215,33 +217,85 @@ def test_a_picture_comes_with_its_seed_size_and_what_to_do_next(client: FlaskCli
     assert picture["alt"] == "Aurora: a mug"
     assert picture["src"]
     assert client.get(picture["src"]).content_type == "image/jpeg"
-    download = page.one("a", download="aurora-0.jpg")
-    assert download["href"]
-    assert "attachment" in client.get(download["href"]).headers["Content-Disposition"]
-    for words in ("Download", "Same again", "New variation", "Copy link"):
+    files = {}
+    for link in page.all("a", **{"class": "chip"}):
+        if "download" in link:
+            answer = client.get(str(link["href"]))
+            files[answer.headers["Content-Disposition"]] = answer.content_type
+    assert files == {
+        "attachment; filename=aurora-0.jpg": "image/jpeg",
+        "attachment; filename=aurora-0.png": "image/png",
+        "attachment; filename=aurora-0.webp": "image/webp",
+    }
+    for words in ("Download", "New variation", "Slightly changed", "Use these settings"):
         assert words in page.text
     assert page.one("input", id="seed")["value"] == "0"  # the form is as it was
 
 
-def test_same_again_is_the_same_picture_and_a_variation_another(client: FlaskClient) -> None:
-    page = send(client, prompt="a lamp", num_inference_steps="2", format="banner", num_images="3")
-    seeds = [a["value"] for a in page.all("button", name="seed")]
-    assert seeds[0] == ""  # all three anew
-    assert len(set(seeds)) == 4
-    pictures = [str(a["src"]) for a in page.all("img", **{"class": "picture"})]
-    said = {str(a["name"]): str(a["value"]) for a in page.all("input", type="hidden")}
-    del said["back"]  # of the bar
-    assert said == {
-        "brand": "aurora", "prompt": "a lamp", "num_inference_steps": "2", "format": "banner",
-        "num_images": "1",
-    }  # fmt: skip
-    again = send(client, **said, seed=str(seeds[2]))
-    [same] = [str(a["src"]) for a in again.all("img", **{"class": "picture"})]
-    assert same != pictures[1]
-    assert client.get(same).data == client.get(pictures[1]).data
-    variation = send(client, **said, seed="")
-    [other] = [str(a["src"]) for a in variation.all("img", **{"class": "picture"})]
-    assert client.get(other).data != client.get(pictures[1]).data
+class Form(dict[str, str]):
+    """What a button of a result sends."""
+
+    def __init__(self, page: Page, name: str, value: str | None = None) -> None:
+        super().__init__()
+        inside: dict[str, str] = {}
+        for tag, attributes in page.tags:
+            if tag == "form":
+                inside = {}
+            elif tag == "input" and attributes.get("type") == "hidden":
+                inside[str(attributes["name"])] = str(attributes["value"])
+            elif tag == "button" and attributes.get("name") == name and value in (
+                None, attributes["value"]
+            ):  # fmt: skip
+                self.update(inside)
+                self[name] = str(attributes["value"])
+                return
+        raise AssertionError(f"no button {name}")
+
+
+def files_of(client: FlaskClient, page: Page) -> list[bytes]:
+    return [client.get(str(a["src"])).data for a in page.all("img", **{"class": "picture"})]
+
+
+def test_a_picture_leads_to_others(client: FlaskClient) -> None:
+    page = send(client, prompt="a lamp", num_inference_steps="2", num_images="3", seed="5")
+    near = Form(page, "seed")
+    assert (near["seed"], near["num_images"]) == ("8", "4")  # after those that are there
+    assert len(files_of(client, send(client, **near))) == 4
+    changed = Form(page, "strength", "0.55")
+    assert re.fullmatch(r"gen_[0-9a-f]{20}/0", changed["from"])
+    edited = send(client, **changed)
+    assert len(files_of(client, edited)) == 4
+    assert not edited.all("button", name="format")  # words alone do not repeat it
+    banner = Form(page, "format", "banner")
+    assert (banner["seed"], banner["prompt"]) == ("5", "a lamp")
+    assert "Seed 5 · 448 × 160" in send(client, **banner).text
+    other = Form(page, "brand", "plain")
+    assert "Seed 5 · 320 × 192" in send(client, **other).text
+    links = [str(a["href"]) for a in page.all("a", **{"class": "chip"}) if "data-use" in a]
+    assert len(links) == 3
+    form = open_page(client, links[1])
+    assert form.one("input", id="seed")["value"] == "6"
+    assert form.one("input", name="num_inference_steps")["value"] == "2"
+    assert "a lamp" in form.text
+
+
+def test_the_same_settings_give_the_same_picture(client: FlaskClient) -> None:
+    page = send(client, prompt="a lamp", num_images="3", format="banner")
+    link = [str(a["href"]) for a in page.all("a") if "data-use" in a][1]
+    said = dict(parse_qsl(urlsplit(link).query))
+    [again] = files_of(client, send(client, **said))
+    assert again == files_of(client, page)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("gen_0123456789abcdef0123/0", 404), ("../secret", 422), ("gen_x/0", 422), ("x" * 99, 422)],
+)
+def test_a_picture_that_is_not_there_is_none_to_start_from(
+    client: FlaskClient, name: str, status: int
+) -> None:
+    page = send(client, status, strength="0.5", **{"from": name})
+    assert "hidden" not in page.one("div", role="alert")
 
 
 def test_warnings_are_shown(client: FlaskClient) -> None:
@@ -339,11 +393,13 @@ def test_the_longest_prompts_fit(client: FlaskClient) -> None:
         ({"Origin": "null"}, 403),
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/studio/results"])
+@pytest.mark.parametrize("path", ["/", "/studio/generations"])
 def test_forms_of_other_sites_are_refused(
     client: FlaskClient, path: str, headers: dict[str, str], status: int
 ) -> None:
-    assert client.post(path, data=_body(), headers=headers).status_code == status
+    answer = client.post(path, data=_body(), headers=headers)
+    made = 200 if path == "/" else 202
+    assert answer.status_code == (made if status == 200 else status)
 
 
 def test_hostile_words_are_only_words(client: FlaskClient) -> None:
@@ -359,17 +415,42 @@ def test_hostile_words_are_only_words(client: FlaskClient) -> None:
 # What the script asks for
 
 
-def test_the_script_gets_the_result_alone(client: FlaskClient) -> None:
-    response = client.post("/studio/results", data=_body(seed="5"))
-    assert response.mimetype == "text/html"
-    assert response.text.lstrip().startswith("<article")
-    assert "Seed 5 " in response.text
+def test_the_script_gets_what_is_known_and_asks_again(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "7a"}
+    body = _body(seed="5", num_images="2", prompt="a <b>slow</b> mug")
+    response = client.post("/studio/generations", data=body, headers=key)
+    assert (response.status_code, response.mimetype) == (202, "text/html")
+    article = Page(response.text).one("article", **{"class": "generation"})
+    again = client.post("/studio/generations", data=body, headers=key)
+    assert Page(again.text).one("article", **{"class": "generation"})["id"] == article["id"]
+    if "data-open" in article:
+        assert client.get(str(article["data-events"])).text.count("event: done") == 1
+    then = client.get(f"/studio/generations?id={article['id']}&id=gen_0&id={article['id']}").text
+    assert then.count("<article") == 2
+    assert "Seed 6 · " in then
+    assert "data-open" not in then
+    assert client.get("/studio/generations").text == ""
 
 
-def test_the_script_gets_problems_like_the_api_s(client: FlaskClient) -> None:
-    response = client.post("/studio/results", data=_body(seed="-5"))
+def test_the_script_gets_problems_in_the_page_s_language(client: FlaskClient) -> None:
+    response = client.post("/studio/generations", data=_body(seed="-5"))
     assert response.mimetype == "application/problem+json"
     assert response.get_json()["errors"] == [{"field": "seed", "message": "must be 0 or more"}]
+    spanish = {"Accept-Language": "es"}
+    response = client.post("/studio/generations", data=_body(seed="-5"), headers=spanish)
+    assert response.get_json()["errors"] == [{"field": "seed", "message": "debe ser 0 o más"}]
+    response = client.post("/studio/generations", data=_body(brand="none"), headers=spanish)
+    assert response.get_json()["detail"] == "Esa marca no existe"
+
+
+def test_what_failed_says_why(client: FlaskClient) -> None:
+    sent = client.post("/studio/generations", data=_body(prompt="a !nan mug"))
+    article = Page(sent.text).one("article", **{"class": "generation"})
+    if "data-open" in article:
+        assert "event: error" in client.get(str(article["data-events"])).text
+    then = client.get(f"/studio/generations?id={article['id']}").text
+    assert "not finite" in then
+    assert "New variation" in then
 
 
 def test_state(client: FlaskClient) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagegen import errors
-from imagegen.generation import Generation
+from imagegen.generation import Generation, OutputFormat
 from imagegen.generations.register import ListQuery
 from imagegen.web.answers import (
     GenerationList,
@@ -15,6 +15,7 @@ from imagegen.web.answers import (
 )
 from imagegen.web.openapi.operation import (
     EVENT_STREAM,
+    FILE,
     JSON,
     Answer,
     Events,
@@ -29,6 +30,15 @@ _ID = Parameter("generation_id", "path", "A generation's id, as its answer said.
 _QUERY = tuple(
     Parameter(name, "query", str(schema.pop("description")), schema)
     for name, schema in ListQuery.model_json_schema()["properties"].items()
+)
+_FILE = (
+    Parameter(
+        "as",
+        "query",
+        "Another format than that of the stored file.",
+        {"type": "string", "enum": list(OutputFormat)},
+    ),
+    Parameter("download", "query", "To be saved, not shown.", {"type": "boolean"}),
 )
 
 GENERATION_EVENTS = Events(
@@ -56,6 +66,27 @@ GENERATION_OPERATIONS: Operations = {
         parameters=(_ID,),
         answers=answer("As it is now", GenerationState),
         failures=(errors.UnknownGeneration, errors.StorageUnavailable),
+    ),
+    ("GET", "/generations/<generation_id>/images/<int:index>"): Operation(
+        tag="Pictures",
+        summary="A picture's file",
+        description="With the records that the stored one carries, whatever its format.",
+        parameters=(
+            _ID,
+            Parameter("index", "path", "Which picture, from 0.", {"type": "integer"}),
+            *_FILE,
+        ),
+        answers={
+            200: Answer("The file", {"image/*": FILE}),
+            206: Answer("The range of it that was asked for", {"image/*": FILE}),
+            304: Answer("You have it"),
+        },
+        failures=(
+            errors.InvalidRequest,
+            errors.UnknownGeneration,
+            errors.UnknownImage,
+            errors.StorageUnavailable,
+        ),
     ),
     ("DELETE", "/generations/<generation_id>"): Operation(
         tag="Pictures",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imagegen import errors
 from imagegen.web.openapi.native import GENERATING
 from imagegen.web.openapi.operation import (
     FILE,
@@ -24,7 +25,7 @@ _FORM = "application/x-www-form-urlencoded"
 _FIELDS: Mapping[str, Any] = {
     "type": "object",
     "description": "Fields of POST /generate, as text.",
-    "properties": dict.fromkeys(FIELDS, TEXT),
+    "properties": dict.fromkeys((*FIELDS, "from", "strength"), TEXT),
 }
 _PREFERENCES: Mapping[str, Any] = {
     "type": "object",
@@ -66,13 +67,28 @@ PAGE_OPERATIONS: Operations = {
             }.items()
         },
     ),
-    ("POST", "/studio/results"): Operation(
+    ("POST", "/studio/generations"): Operation(
         tag="Pages",
         summary="The studio's form, for its script",
-        description="Other sites' forms get 403.",
+        description="Answered as soon as there is a place for the pictures. `from` names a picture "
+        "of yours, such as `gen_…/0`, in place of `init_image`. Other sites' forms get 403.",
+        parameters=(Parameter("Idempotency-Key", "header", "As for POST /generate."),),
         body={_FORM: _FIELDS},
-        answers={200: Answer("The pictures", {HTML: TEXT})},
-        failures=GENERATING,
+        answers={202: Answer("What is known of it then", {HTML: TEXT})},
+        failures=(
+            *GENERATING,
+            errors.UnknownGeneration,
+            errors.UnknownImage,
+            errors.IdempotencyConflict,
+        ),
+    ),
+    ("GET", "/studio/generations"): Operation(
+        tag="Pages",
+        summary="Generations of the studio as they are now",
+        description="What is not there is passed over.",
+        parameters=(Parameter("id", "query", "Of a generation; may be said several times."),),
+        answers={200: Answer("Those that there are", {HTML: TEXT})},
+        failures=(errors.StorageUnavailable,),
     ),
     ("GET", "/studio/state"): Operation(
         tag="Pages",

@@ -4,11 +4,13 @@ from imagegen.web.studio.campaigns import campaigns_blueprint
 from imagegen.web.studio.create import studio_blueprint
 from imagegen.web.studio.library import library_blueprint
 from imagegen.web.studio.shell import register_shell, tell_on_page
+from imagegen.web.studio.told import tell_in_words
 
 __all__ = [
     "campaigns_blueprint",
     "library_blueprint",
     "register_shell",
     "studio_blueprint",
+    "tell_in_words",
     "tell_on_page",
 ]

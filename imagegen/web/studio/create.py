@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from imagegen.errors import BodyTooLarge, ImagegenError
-from imagegen.parsing import parse_strings
+from imagegen.errors import ImagegenError, UnknownGeneration
+from imagegen.generations.records import GenerationRecord
+from imagegen.library import Library
 from imagegen.presets import PresetCatalog
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, PictureService
 from imagegen.web.errors import tell_failure
+from imagegen.web.negotiation import idempotency_key
+from imagegen.web.studio.asking import asked_of, form_fields
+from imagegen.web.studio.results import ResultView
 from imagegen.web.studio.shell import current_texts, register_preferences
-from imagegen.web.studio.views import FIELDS, ResultView, StateView, StudioView, Told, aspect
+from imagegen.web.studio.told import Told
+from imagegen.web.studio.views import FIELDS, StateView, StudioView, aspect
+
+_MOST_SHOWN = 24  # of the generations that a page remembers
 
 
 def studio_blueprint(parts: Collaborators) -> Blueprint:
-    """The page, the form that it sends, and what its script asks for."""
+    """The page, the form that it sends, and what its scripts ask for."""
     blueprint = Blueprint("studio", __name__)
     blueprint.add_app_template_global(aspect)
     register_preferences(blueprint)
-    studio = _Studio(parts.service, parts.generations, parts.catalog, parts.engine)
+    studio = _Studio(parts.service, parts.generations, parts.library, parts.catalog, parts.engine)
 
     @blueprint.get("/")
     def page() -> ResponseReturnValue:
@@ -37,7 +44,7 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
         """The form of a browser without scripts: the page again, with its result or its faults."""
         said: dict[str, str] = {}
         try:
-            said = _form()
+            said = form_fields()
             return studio.page(said, result=studio.generate(said))
         except ImagegenError as error:
             answer = tell_failure(error)  # its status and its Retry-After
@@ -45,10 +52,21 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
             answer.mimetype = "text/html"
             return answer
 
-    @blueprint.post("/studio/results")
-    def results() -> ResponseReturnValue:
-        """The same for the page's script: the result alone, or a problem like the API's."""
-        return render_template("_result.html", result=studio.generate(_form()))
+    @blueprint.post("/studio/generations")
+    def start() -> ResponseReturnValue:
+        """The same for the page's script: as soon as there is a place for it, what is known then.
+
+        Under an Idempotency-Key, as who is cut off here asks again.
+        """
+        result = studio.start(form_fields(), idempotency_key(request))
+        return render_template("_generation.html", result=result), HTTPStatus.ACCEPTED
+
+    @blueprint.get("/studio/generations")
+    def generations() -> ResponseReturnValue:
+        """Those that `id` names, as they are now; what is not there is passed over."""
+        wanted = request.args.getlist("id")[:_MOST_SHOWN]
+        results = studio.results(wanted)
+        return "\n".join(render_template("_generation.html", result=one) for one in results)
 
     @blueprint.get("/studio/state")
     def state() -> ResponseReturnValue:
@@ -64,6 +82,7 @@ class _Studio:
 
     service: PictureService
     generations: GenerationDesk
+    library: Library
     catalog: PresetCatalog
     engine: Engine
 
@@ -91,23 +110,36 @@ class _Studio:
         )
 
     def generate(self, said: Mapping[str, str]) -> ResultView:
-        asked = parse_strings(said)
-        started = self.generations.start(asked, current_caller())
-        generation = started.result(still_there(request))
-        return ResultView(generation, asked.prompt, self.brands.get(asked.brand).name, said)
+        """Waits for the pictures."""
+        started = self.generations.start(
+            asked_of(said, self.generations, current_caller()), current_caller()
+        )
+        started.result(still_there(request))
+        return self.result(self.generations.record(started.id, current_caller()))
+
+    def start(self, said: Mapping[str, str], key: str | None) -> ResultView:
+        """Waits for a place in the queue."""
+        asked = asked_of(said, self.generations, current_caller())
+        started = self.generations.start(asked, current_caller(), key=key, lives_on=True)
+        return self.result(self.generations.record(started.id, current_caller()))
+
+    def results(self, ids: list[str]) -> list[ResultView]:
+        found = []
+        for one in ids:
+            try:
+                found.append(self.result(self.generations.record(one, current_caller())))
+            except UnknownGeneration:
+                continue
+        return found
+
+    def result(self, record: GenerationRecord) -> ResultView:
+        position = self.generations.position(record.id) if record.is_open else None
+        marks = self.library.marks(record.id, current_caller()).images if record.images else ()
+        return ResultView(
+            record, self.brands, self.engine.status().model, current_texts(), position, marks
+        )
 
     def state(self) -> StateView:
         return StateView.of(
             self.engine.status(), current_texts(), draining=self.service.door.closed
         )
-
-
-def _form() -> dict[str, str]:
-    """What the form says; an empty field says nothing, but the prompt is then missed.
-
-    Raises BodyTooLarge.
-    """
-    try:
-        return {k: v for k, v in request.form.items() if v.strip() or k == "prompt"}
-    except RequestEntityTooLarge:
-        raise BodyTooLarge("that is too much text; shorten what you wrote") from None

@@ -11,13 +11,11 @@ from typing import Any, Literal
 from imagegen.engine.process import EngineStatus
 from imagegen.engine.renderer import PHASES
 from imagegen.engine.supervision import READY
-from imagegen.errors import Busy, CallerError, ImagegenError
 from imagegen.front.renderer import ASLEEP, UNREACHABLE, WAKING
-from imagegen.generation import Generation, GenerationRequest, ModelInfo, OutputFormat, Scheduler
+from imagegen.generation import GenerationRequest, ModelInfo, OutputFormat, Scheduler
 from imagegen.presets import BrandPreset, PresetCatalog
 from imagegen.presets.formats import built_in_formats
 from imagegen.presets.view import BrandView
-from imagegen.web.errors import retry_after
 from imagegen.web.studio.texts import Texts
 
 # for programs; here a format says the size
@@ -29,7 +27,7 @@ ADVANCED = (
 )  # fmt: skip
 _ICON_PX = 22  # the longer side of a format's little rectangle
 _ELSEWHERE = {WAKING: "state.waking", UNREACHABLE: "state.unreachable"}
-_GUESSED_PX = 512  # proportions are all that is shown of it
+GUESSED_PX = 512  # proportions are all that is shown of it
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class BrandChoice:
         sizes = {name: (size.width, size.height) for name, size in view.formats.items()}
         known = set(sizes)
         if model is None:
-            sizes = built_in_formats(_GUESSED_PX) | sizes
+            sizes = built_in_formats(GUESSED_PX) | sizes
         default = view.defaults.format
         if default is None and view.defaults.width and view.defaults.height:
             sizes = {"": (view.defaults.width, view.defaults.height)} | sizes
@@ -107,57 +105,6 @@ class StudioView:
         chosen = (one for one in brands if one.view.id == said.get("brand"))
         schedulers = tuple(Scheduler) if model is None else model.schedulers
         return cls(brands, next(chosen, brands[0]), schedulers, tuple(OutputFormat), _limits())
-
-
-@dataclass(frozen=True)
-class ResultView:
-    """A finished generation, and the form that asked for it."""
-
-    generation: Generation
-    prompt: str
-    brand: str  # its name
-    said: Mapping[str, str]
-
-    @property
-    def repeated(self) -> dict[str, str]:
-        """What asking again says, but for the seed and the number of pictures."""
-        return {k: v for k, v in self.said.items() if k not in ("seed", "num_images")}
-
-    def file_name(self, index: int) -> str:
-        image = self.generation.images[index]
-        ending = OutputFormat(image.content_type.removeprefix("image/")).extension
-        return f"{self.generation.brand}-{image.seed}.{ending}"
-
-
-@dataclass(frozen=True)
-class Told:
-    """An error as the page tells it."""
-
-    beside: Mapping[str, str]  # field -> message
-    alert: str  # what belongs to no field; "" for nothing
-
-    @classmethod
-    def of(cls, error: ImagegenError | None, t: Texts) -> Told:
-        if error is None:
-            return cls({}, "")
-        fields = error.fields if isinstance(error, CallerError) else ()
-        beside = {one.field: one.message for one in reversed(fields) if one.field in FIELDS}
-        others = [
-            t("told.elsewhere", field=one.field, message=one.message)
-            for one in fields
-            if one.field not in FIELDS
-        ]
-        if not fields:
-            others = [t("told.sentence", detail=error.detail)]
-        if isinstance(error, Busy):
-            others.append(t("told.wait", seconds=retry_after(error.retry_after_s)))
-        elif not isinstance(error, CallerError):
-            others.append(t("told.kept"))
-        return cls(beside, " ".join(others))
-
-    @property
-    def is_advanced(self) -> bool:
-        return not self.beside.keys().isdisjoint(ADVANCED)
 
 
 @dataclass(frozen=True)
