@@ -23,7 +23,7 @@ from imagegen.generations.register import Held, ListQuery
 from imagegen.generations.running import Following, Onlooker, Running
 from imagegen.generations.watch import Watch
 from imagegen.service import ImageService
-from imagegen.tracing import current_trace, following
+from imagegen.tracing import current_trace, follow_generation, following
 
 _RECENT = 200  # ended generations whose events can still be heard
 _TRIES = 50  # of a key, against others that come under it at the same moment
@@ -266,7 +266,9 @@ class Generations:
 
 
 def _admitted(running: Running) -> Running:
+    """What the log says of the request, on this thread too, it says of this generation."""
     running.accepted.wait()
+    follow_generation(running.id)
     if running.refusal is not None:
         raise running.refusal
     return running

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from imagegen.callers import Caller
 from imagegen.generation import BRAND_PATTERN
@@ -19,6 +20,16 @@ from imagegen.library.shelf import Shown
 
 State = Literal["favourite", "approved", "rejected", "none"]
 _Fits = Callable[[Entry], bool]
+
+
+def _written_out(said: object) -> object:
+    """A number would be seconds since 1970."""
+    if isinstance(said, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", said):
+        raise ValueError("must be a day such as 2026-11-23")
+    return said
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
 
 
 class LibraryQuery(BaseModel):
@@ -33,8 +44,8 @@ class LibraryQuery(BaseModel):
     person: str | None = Field(
         default=None, max_length=300, description="Who asked for it or marked one of its pictures."
     )
-    since: date | None = Field(default=None, description="A day, in UTC.")
-    until: date | None = Field(default=None, description="A day, in UTC, and all of it.")
+    since: Day | None = Field(default=None, description="A day, in UTC.")
+    until: Day | None = Field(default=None, description="A day, in UTC, and all of it.")
     limit: Annotated[int, Field(ge=1, le=200)] = 48
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{13}\.gen_[0-9a-f]{20}$")
 

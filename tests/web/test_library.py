@@ -67,7 +67,9 @@ def test_empty_fields_of_the_form_say_nothing(client: FlaskClient) -> None:
     assert links(client.get(f"/library?{fields}").text) == links(client.get("/library").text)
 
 
-@pytest.mark.parametrize("query", ["since=yesterday", "limit=9999", "colour=red", "brand=../x"])
+@pytest.mark.parametrize(
+    "query", ["since=yesterday", "until=0", "limit=9999", "colour=red", "brand=../x"]
+)
 def test_a_wrong_question_is_told_on_a_page(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/library?{query}")
     assert (answer.status_code, answer.mimetype) == (422, "text/html")

@@ -57,7 +57,7 @@ def test_a_trace_goes_through_both_processes_to_storage(serve: Callable[..., Ser
         assert entry["logging.googleapis.com/trace"] == f"projects/my-project/traces/{TRACE_ID}"
         assert entry["logging.googleapis.com/spanId"] == "00f067aa0ba902b7"
         assert entry["generation_id"] == json.loads(body)["id"]
-    [upload] = [sent for sent in line.uploads if b"aurora/" in sent]
+    [upload] = [sent for sent in line.uploads if b"\r\ncontent-type: image/png" in sent.lower()]
     assert f"traceparent: {TRACEPARENT}\r\n".encode() in upload
     failed = [entry for entry in lines if entry["severity"] == "WARNING"]
     assert {entry["logger"] for entry in failed} == {"imagegen.engine.turn", "imagegen.web.errors"}

@@ -120,7 +120,7 @@ def _operation(
         if operation.example is not None and JSON in content:
             text = json.dumps(operation.example).replace(A_BRAND, brand)
             content[JSON]["example"] = json.loads(text)
-        said["requestBody"] = {"required": True, "content": content}
+        said["requestBody"] = {"required": operation.needs_body, "content": content}
     return said
 
 

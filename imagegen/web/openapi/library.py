@@ -15,15 +15,19 @@ from imagegen.web.openapi.operation import (
 )
 
 _FORM = "application/x-www-form-urlencoded"
+# An empty text, as forms send it, says nothing; no schema of a day or a number says so.
 _QUERY = tuple(
-    Parameter(name, "query", str(schema.pop("description", f"Of this {name}.")), schema)
+    Parameter(name, "query", str(schema.get("description", f"Of this {name}.")), TEXT)
     for name, schema in LibraryQuery.model_json_schema()["properties"].items()
 )
 _PICTURE = (
     Parameter("generation_id", "path", "A generation's id."),
     Parameter("index", "path", "Which of its pictures.", {"type": "integer", "minimum": 0}),
 )
-_NONE = Answer("A page; there is no such picture", {HTML: TEXT})
+_NONE = Answer(
+    "A page; there is no such picture. A problem where the address is none",
+    {HTML: TEXT, "application/problem+json": {"type": "object"}},
+)
 _LATER = Answer("A page; ask again later", {HTML: TEXT})
 
 LIBRARY_OPERATIONS: Operations = {

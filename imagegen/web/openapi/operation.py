@@ -57,6 +57,7 @@ class Operation:
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Mapping[str, Schema] = field(default_factory=dict)  # media type -> what is taken
+    needs_body: bool = True  # where it takes one
     example: Mapping[str, Any] | None = None  # of a body in JSON
     open_to_all: bool = False  # nobody needs to say who he is
 

@@ -30,8 +30,8 @@ _FIELDS: Mapping[str, Any] = {
 _PREFERENCES: Mapping[str, Any] = {
     "type": "object",
     "properties": {
-        "language": {"type": "string", "enum": list(LANGUAGES)},
-        "theme": {"type": "string", "enum": list(THEMES)},
+        "language": {"type": "string", "description": f"One of {', '.join(LANGUAGES)}."},
+        "theme": {"type": "string", "description": f"One of {', '.join(THEMES)}."},
         "back": {"type": "string", "description": "A path of this service."},
     },
 }
@@ -100,6 +100,7 @@ PAGE_OPERATIONS: Operations = {
         summary="The language or the theme of the pages",
         description="Kept in a cookie. Other sites' forms get 403.",
         body={_FORM: _PREFERENCES},
+        needs_body=False,
         answers={303: Answer("Back to the page on which it was chosen")},
     ),
     ("GET", "/static/<version>/<path:filename>"): Operation(
