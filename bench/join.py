@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 from bench.pairs import Comparison, Goal, Options, in_turn, run_benchmark
 from bench.servers import Server, naive_server
 from bench.stage import Stage, starter_stage
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.engine.process import Progress
 from imagegen.generation import GenerationRequest, Rendering, RenderSpec
 from imagegen.settings import Settings

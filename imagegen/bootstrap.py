@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagegen.application import Application, Front
 from imagegen.callers import Deliverer, Identities
 from imagegen.campaigns import Campaigns
 from imagegen.campaigns.driver import Desk, Driver
 from imagegen.campaigns.store import CampaignStore
 from imagegen.cloud_tasks import CloudTasks, Target
 from imagegen.door import Door
-from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
-from imagegen.errors import ImagegenError, InvalidSettings, StorageUnavailable
+from imagegen.engine.process import RenderProcess
+from imagegen.errors import InvalidSettings, StorageUnavailable
 from imagegen.front.generations import RemoteGenerations
 from imagegen.front.line import Line
 from imagegen.front.renderer import RemoteRenderer
@@ -39,150 +36,14 @@ from imagegen.metrics import Metrics
 from imagegen.presets import PresetCatalog
 from imagegen.renderers import local_model_folder, renderer_maker
 from imagegen.service import ImageService
-from imagegen.settings import Settings, revision
-from imagegen.start_times import StartTimes
+from imagegen.settings import Settings
 from imagegen.storage import Storage, open_storage
-from imagegen.storage.records import open_records
+from imagegen.storage.records import RecordStore, open_records
 
 if TYPE_CHECKING:
     from imagegen.live_brands import LiveBrands
 
-_LOOK_S = 0.05
 _CAMPAIGN_PICTURES = 16  # asked for at a time: as much as keeps a device busy
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Application:
-    """The connected parts. Until `start` it is plain data and survives a fork."""
-
-    settings: Settings
-    catalog: PresetCatalog
-    storage: Storage
-    engine: RenderProcess
-    service: ImageService
-    generations: Generations
-    library: Library
-    campaigns: Campaigns
-    metrics: Metrics
-    identities: Identities | None  # where callers must say who they are
-    live_brands: LiveBrands | None = None  # where they are in a bucket
-    deposits: Deposits | None = None  # where generations wait in a queue outside
-    deliveries: Deliveries | None = None  # where that calls
-
-    def start(self, container_s: float | None = None) -> None:
-        """Returns at once; the model loads in a process of its own.
-
-        container_s: how long this instance has lived. Where it is said, the start is compared with
-        earlier ones.
-        """
-        self.engine.start(container_s)
-        if self.identities is not None:
-            self.identities.start()
-        self.generations.watch.start()
-        self.campaigns.driver.start()
-        if self.deposits is not None:
-            self.deposits.prepare()
-        self.campaigns.driver.start()
-        if self.deliveries is not None:
-            self.deliveries.deliverer.prepare()
-        if container_s is not None:
-            threading.Thread(target=self._learn_from_start, name="start-times", daemon=True).start()
-        if self.live_brands is not None:
-            self.live_brands.start(
-                lambda brands: self.engine.renew(renderer_maker(self.settings, brands))
-            )
-
-    def _learn_from_start(self) -> None:
-        times = StartTimes(self.storage, self.settings, revision())
-        self.engine.expect(times.usual())
-        with suppress(ImagegenError):  # it never became ready: nothing to learn
-            self.engine.wait_ready(LOAD_TIMEOUT_S)
-            status = self.engine.status()
-            if status.ready:  # still: it may have ended since, and begun another start
-                times.keep(status.start_s)
-
-    def warm(self) -> None:
-        """Nothing: the model loads from the start on."""
-
-    def drain(self, pictures_s: float, answers_s: float) -> None:
-        """Refuses new requests at once, gives those in flight what fits, then stops.
-
-        pictures_s: until pictures must be rendered; less where the store is slow. answers_s: until
-        what was rendered must be stored and everybody answered. Those who cannot make it are told
-        early, one by one: then the others move faster.
-        """
-        began, door = time.monotonic(), self.service.door
-        door.close(began + answers_s)
-        self.campaigns.driver.close()
-        self.generations.give_back()
-        if door.inside and pictures_s:
-            _log.info("draining: %d requests have %g s", door.inside, pictures_s)
-        while door.inside:
-            now = time.monotonic()
-            ends_at = began + min(pictures_s, answers_s - door.keep_s)
-            if now >= ends_at or self.engine.late(ends_at - now):
-                break
-            time.sleep(_LOOK_S)
-        self.stop()
-        while (door.inside or self.generations) and time.monotonic() < began + answers_s:
-            time.sleep(_LOOK_S)  # what could not be made is given back meanwhile
-        if door.inside and answers_s:
-            _log.error("draining: %d requests cannot be answered in time", door.inside)
-
-    def stop(self) -> None:
-        """Ends the render process; whoever still waits is told."""
-        self.service.door.close()
-        self.campaigns.driver.close()
-        self.generations.watch.close()
-        if self.live_brands is not None:
-            self.live_brands.stop()
-        self.engine.stop(0.0)
-
-
-@dataclass(frozen=True)
-class Front:
-    """The same for the role `web`: where there is a render process, a line to one elsewhere."""
-
-    settings: Settings
-    catalog: PresetCatalog
-    storage: Storage
-    engine: RemoteRenderer
-    service: RemoteService
-    generations: RemoteGenerations
-    library: Library
-    campaigns: Campaigns
-    metrics: Metrics
-    identities: Identities | None  # where callers must say who they are
-    deposits: Deposits | None = None  # where generations wait in a queue outside
-    deliveries: None = None  # that calls the renderer
-
-    def start(self, container_s: float | None = None) -> None:
-        """The renderer sleeps until somebody needs it."""
-        if self.identities is not None:
-            self.identities.start()
-        if self.deposits is not None:
-            self.deposits.prepare()
-
-    def warm(self) -> None:
-        """Wakes the renderer for somebody who has begun to type."""
-        self.engine.warm()
-
-    def drain(self, pictures_s: float, answers_s: float) -> None:
-        """Refuses new requests at once; those in flight have as long as the renderer would give."""
-        began, door = time.monotonic(), self.service.door
-        door.close()
-        while door.inside and time.monotonic() < began + pictures_s:
-            time.sleep(_LOOK_S)
-        self.stop()
-        while door.inside and time.monotonic() < began + answers_s:
-            time.sleep(_LOOK_S)
-
-    def stop(self) -> None:
-        """Whoever still waits is told, and the renderer that nobody waits."""
-        self.campaigns.driver.close()
-        self.service.stop()
-        self.engine.stop()
 
 
 def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Application | Front:
@@ -201,7 +62,8 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     renderer = RemoteRenderer(line)
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
     keeper = PictureKeeper(storage, settings.urls)
-    archive = _archive(settings, storage, keeper, service.door)
+    records = open_records(settings.storage)
+    archive = Archive(Register(records), keeper, storage, settings.deadline_s, service.door)
     deposits = _deposits(settings, archive, catalog, renderer, renderer.warm)
     generations = RemoteGenerations(service, archive, deposits)
     return Front(
@@ -211,8 +73,8 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
         engine=renderer,
         service=service,
         generations=generations,
-        library=_library(settings, archive, storage),
-        campaigns=_campaigns(settings, catalog, archive, generations),
+        library=_library(records, archive, storage),
+        campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
         deposits=deposits,
@@ -237,7 +99,8 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
     metrics = Metrics()
     keeper = PictureKeeper(storage, settings.urls)
     service = ImageService(settings, catalog, engine, keeper, metrics, door)
-    archive = _archive(settings, storage, keeper, door)
+    records = open_records(settings.storage)
+    archive = Archive(Register(records), keeper, storage, settings.deadline_s, door)
     deposits = _deposits(settings, archive, catalog, engine)
     generations = Generations(service, archive, lambda: _room(settings, engine), deposits)
     _watch(metrics, engine, service)
@@ -251,8 +114,8 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         engine=engine,
         service=service,
         generations=generations,
-        library=_library(settings, archive, storage),
-        campaigns=_campaigns(settings, catalog, archive, generations),
+        library=_library(records, archive, storage),
+        campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
         live_brands=live_brands,
@@ -295,21 +158,14 @@ def _room(settings: Settings, engine: RenderProcess) -> int:
     return most - status.queued if status.ready else 0
 
 
-def _archive(settings: Settings, storage: Storage, keeper: PictureKeeper, door: Door) -> Archive:
-    register = Register(open_records(settings.storage))
-    return Archive(register, keeper, storage, settings.deadline_s, door)
-
-
 def _campaigns(
-    settings: Settings, catalog: PresetCatalog, archive: Archive, desk: Desk
+    settings: Settings, store: CampaignStore, catalog: PresetCatalog, archive: Archive, desk: Desk
 ) -> Campaigns:
-    store = CampaignStore(open_records(settings.storage))
     most_pictures = max(1, min(_CAMPAIGN_PICTURES, settings.max_queue // 4))
     return Campaigns(store, Driver(store, desk, most_pictures), catalog, archive)
 
 
-def _library(settings: Settings, archive: Archive, storage: Storage) -> Library:
-    records = open_records(settings.storage)
+def _library(records: RecordStore, archive: Archive, storage: Storage) -> Library:
     book = MarkBook(records)
 
     def new_shelf(owner: str) -> Shelf:

@@ -16,7 +16,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from imagegen import __version__
-from imagegen.bootstrap import Application, Front, build_for_role
+from imagegen.application import Application, Front
+from imagegen.bootstrap import build_for_role
 from imagegen.errors import InvalidSettings, OperatorError
 from imagegen.gunicorn_conf import gunicorn_options
 from imagegen.logs import LogStyle, configure_logs

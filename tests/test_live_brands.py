@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 from sample_brands import write_brands
 
 from imagegen import cli, live_brands
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
 from imagegen.generation import AdapterUse, GenerationRequest
 from imagegen.live_brands import UNKNOWN_LORAS, LiveBrands

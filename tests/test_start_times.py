@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.engine.fake import FakeRenderer
 from imagegen.engine.process import RenderProcess
 from imagegen.engine.renderer import PHASES

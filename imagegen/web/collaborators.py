@@ -66,7 +66,7 @@ class Engine(Protocol):
 
 
 class Collaborators(Protocol):
-    """`bootstrap.Application` and `bootstrap.Front` are this."""
+    """`application.Application` and `application.Front` are this."""
 
     @property
     def settings(self) -> Settings: ...

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from imagegen.application import Application
 from imagegen.batch.image_source import Delivery, LocalImages, checks_of
 from imagegen.batch.manifest import ManifestRow
 from imagegen.batch.output_folder import JOURNAL, OutputFolder
 from imagegen.batch.run import Batch, Outcome, checked, file_names
 from imagegen.batch.script import PromptScript, read_script
-from imagegen.bootstrap import Application, build
+from imagegen.bootstrap import build
 from imagegen.client.pace import Pace
 from imagegen.errors import ModelLoading, OutputInUse, QueueFull
 from imagegen.generation import GenerationRequest

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.callers import Caller
 from imagegen.campaigns import driver as driver_module
 from imagegen.campaigns.campaigns import Campaigns
@@ -66,6 +67,17 @@ def pasted(*prompts: str) -> Pasted:
 
 def now(campaigns: Campaigns, record: CampaignRecord, caller: Caller = ANNA) -> Progress:
     return campaigns.progress(campaigns.find(record.id, caller), caller)
+
+
+def test_one_thread_of_an_instance_looks_for_campaigns(settings: Settings) -> None:
+    before = set(threading.enumerate())
+    application = build(settings)
+    application.start()
+    try:
+        begun = set(threading.enumerate()) - before
+        assert [thread.name for thread in begun].count("campaigns") == 1
+    finally:
+        application.stop()
 
 
 def test_all_rows_are_rendered_once_and_failures_told(application: Application) -> None:

@@ -25,7 +25,8 @@ from sent_pictures import scene, text_of
 from werkzeug.serving import make_server
 
 from imagegen import cloud_tasks
-from imagegen.bootstrap import Application, Front, build_for_role
+from imagegen.application import Application, Front
+from imagegen.bootstrap import build_for_role
 from imagegen.callers import deliverer
 from imagegen.engine.process import RenderProcess
 from imagegen.generations import books, watch

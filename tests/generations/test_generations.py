@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sample_brands import write_brands
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.callers import NOBODY, Caller
 from imagegen.errors import (
     BannedTerm,

@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from sample_brands import write_brands
 from web_server import Server
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.settings import Settings
 from imagegen.web.app import create_app
 

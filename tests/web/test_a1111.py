@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from web_server import Server
 from webuiapi import WebUIApi
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.callers.key_file import change_keys
 from imagegen.errors import Busy, FieldError, InvalidRequest
 from imagegen.generation import Scheduler

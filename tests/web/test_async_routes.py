@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.web import event_stream
 
 BODY: dict[str, Any] = {"brand": "aurora", "prompt": "a mug", "seed": 0}

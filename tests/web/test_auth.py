@@ -22,7 +22,8 @@ from web_server import Server
 from werkzeug.test import TestResponse
 
 from imagegen import cli
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.callers import followed, identities
 from imagegen.callers.key_file import change_keys
 from imagegen.callers.keys import id_of

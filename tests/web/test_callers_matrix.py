@@ -16,7 +16,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.callers.key_file import change_keys
 from imagegen.settings import Settings
 from imagegen.web.app import create_app

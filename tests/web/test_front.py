@@ -16,7 +16,8 @@ from stand_ins import Metadata, Renderer, number_of, running, write_certificate
 from web_server import Server, free_port
 
 from imagegen import errors
-from imagegen.bootstrap import Front, build_for_role
+from imagegen.application import Front
+from imagegen.bootstrap import build_for_role
 from imagegen.callers import Caller
 from imagegen.errors import InvalidSettings
 from imagegen.front import renderer as front_renderer

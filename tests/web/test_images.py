@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 
 
 @pytest.fixture(scope="module")

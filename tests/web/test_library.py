@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.errors import QueueFull
 
 BODY: dict[str, Any] = {"brand": "aurora", "prompt": "a blue mug", "seed": 3, "num_images": 2}

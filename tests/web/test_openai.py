@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from imagegen import errors
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.errors import Busy, FieldError, InvalidRequest
 from imagegen.generation import GenerationRequest
 from imagegen.parsing import read_json

@@ -13,7 +13,7 @@ from PIL import Image
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.test import encode_multipart
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.edits import SentPicture
 from imagegen.generation import GenerationRequest
 from imagegen.web.openai.bodies import EditsBody

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from web_server import Server
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 
 PATH = "/v1/images/generations"
 BODY = {"model": "aurora", "prompt": "a red mug", "seed": 0, "stream": True}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.generation import GenerationRequest
 from imagegen.web.app import create_app
 from imagegen.web.openai.bodies import GenerationsBody

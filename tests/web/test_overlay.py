@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.branding.drift import EARLIEST, RECENT
 from imagegen.provenance import COMPOSITE, TRAINED_ALGORITHMIC_MEDIA, read_record
 from imagegen.web.app import create_app

@@ -17,7 +17,7 @@ from PIL import Image
 from sent_pictures import file_of, half_mask, scene, sent, text_of
 from werkzeug.test import TestResponse
 
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.edits import MAX_FILE_BYTES, SentPicture
 from imagegen.errors import QueueFull
 from imagegen.provenance import read_record

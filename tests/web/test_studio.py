@@ -13,7 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 from studio_brands import write_studio_brands
 
-from imagegen.bootstrap import Application, build
+from imagegen.application import Application
+from imagegen.bootstrap import build
 from imagegen.errors import Draining, InvalidRequest, RenderFailed
 from imagegen.errors import FieldError as Fault
 from imagegen.generation import GenerationRequest

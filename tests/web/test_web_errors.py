@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from imagegen import errors
-from imagegen.bootstrap import Application
+from imagegen.application import Application
 from imagegen.errors import ImagegenError
 from imagegen.web.app import create_app
 from imagegen.web.errors import STATUS, retry_after, status_of, tell_failure
