@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,19 @@ for name in [name for name in os.environ if name.startswith("IMAGEGEN_")] + ["PO
     os.environ.pop(name, None)
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network fails at once
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # two torch processes on two cores must not spin
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command sets this process's whole logging, to the stream that its test captures.
+
+    Threads that outlive the test would write to it when it is closed.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

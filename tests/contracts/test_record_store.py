@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from fake_bucket import FakeBucket, LossyLine, running_bucket_server
+from fake_bucket import FakeBucket, LossyLine
 
 from imagegen.errors import StorageUnavailable
 from imagegen.storage.record_bucket import BucketRecords
 from imagegen.storage.record_folder import FolderRecords
 from imagegen.storage.records import RecordStore
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeBucket]:
-    with running_bucket_server() as running:
-        yield running
 
 
 @pytest.fixture(params=["folder", "bucket", "bucket with prefix"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from fake_bucket import FakeBucket, running_bucket_server
+from fake_bucket import FakeBucket
 
 from imagegen.errors import ObjectExists
 from imagegen.storage import Storage
@@ -24,12 +24,6 @@ GOOD_PATHS = [
     "x.png", "aurora/2026/11/x.png", "with space/my picture.png", "Grüße/東京 🌃.png",
     "a..b/x..png", "per%20cent/100%.png", "quote'\"&?#[]*.png", "no-extension", "UPPER.PNG",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeBucket]:
-    with running_bucket_server() as running:
-        yield running
 
 
 @pytest.fixture(params=["folder", "bucket", "bucket with prefix"])

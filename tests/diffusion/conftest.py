@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference import MODELS, WHOLE, loaded
 from tiny_models import diffusers_lora, kohya_lora, make_model, use
 
 from imagegen.diffusion.loading import quieten
@@ -64,4 +65,17 @@ def renderer(model_folder: Callable[..., Path], loras: dict[str, AdapterUse]) ->
     brands = [*loras.values(), tuple(loras.values()), (loras["botanical"], loras["pop"])]
     renderer = DiffusersRenderer(str(model_folder()), brands, "cpu", "float32")
     renderer.load(lambda _: None)
+    return renderer
+
+
+@pytest.fixture(scope="module")
+def load(
+    model_folder: Callable[..., Path], loras_for: Callable[[str], dict[str, AdapterUse]]
+) -> Callable[..., DiffusersRenderer]:
+    """A model's renderer, kept while the tests of a file run."""
+
+    @functools.cache
+    def renderer(model: str, dtype: str = WHOLE) -> DiffusersRenderer:
+        return loaded(model_folder(**MODELS[model]), *loras_for(model).values(), dtype=dtype)
+
     return renderer

@@ -17,6 +17,12 @@ from imagegen.diffusion.renderer import DiffusersRenderer
 from imagegen.generation import AdapterUse, RenderSpec, Scheduler
 
 MAX_DIFFERENCE = 1  # of 255
+HALF, WHOLE = "float16", "float32"
+MODELS = {
+    "sd15": {},
+    "sd2": {"shape": "sd2", "prediction_type": "v_prediction"},
+    "sdxl": {"shape": "sdxl"},
+}
 REFERENCES = {
     Scheduler.DDIM: (diffusers.DDIMScheduler, {}),
     Scheduler.DDPM: (diffusers.DDPMScheduler, {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from reference import assert_equal, decibels, loaded, ours, reference
+from reference import HALF, MODELS, WHOLE, assert_equal, decibels, loaded, ours, reference
 from sent_pictures import edit, half_mask, scene, sent
 from tiny_models import draw, edit_json, make_spec
 
@@ -21,28 +20,11 @@ from imagegen.generation import AdapterUse, RenderSpec, Scheduler
 
 pytestmark = pytest.mark.torch
 
-MODELS = {
-    "sd15": {},
-    "sd2": {"shape": "sd2", "prediction_type": "v_prediction"},
-    "sdxl": {"shape": "sdxl"},
-}
 TASKS = ("img2img", "inpaint")
-HALF, WHOLE = "float16", "float32"
 
 Load = Callable[..., DiffusersRenderer]
 Loras = Callable[[str], dict[str, AdapterUse]]
 Folder = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def load(model_folder: Folder, loras_for: Loras) -> Load:
-    """A model's renderer, kept while the tests of this file run."""
-
-    @functools.cache
-    def renderer(model: str, dtype: str = WHOLE) -> DiffusersRenderer:
-        return loaded(model_folder(**MODELS[model]), *loras_for(model).values(), dtype=dtype)
-
-    return renderer
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reference import assert_equal, decibels, loaded, ours, reference
+from reference import HALF, MODELS, WHOLE, assert_equal, decibels, loaded, ours, reference
 from safetensors.torch import load_file, save_file
 from tiny_models import draw, edit_json, keep_halves, make_spec, use
 
@@ -19,28 +19,11 @@ from imagegen.generation import AdapterUse, RenderSpec, Scheduler
 
 pytestmark = pytest.mark.torch
 
-MODELS = {
-    "sd15": {},
-    "sd2": {"shape": "sd2", "prediction_type": "v_prediction"},
-    "sdxl": {"shape": "sdxl"},
-}
-HALF, WHOLE = "float16", "float32"
 TRAILING = (("timestep_spacing", "trailing"),)
 
 Load = Callable[..., DiffusersRenderer]
 Loras = Callable[[str], dict[str, AdapterUse]]
 Folder = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def load(model_folder: Folder, loras_for: Loras) -> Load:
-    """A model's renderer, kept while the tests of this file run."""
-
-    @functools.cache
-    def renderer(model: str, dtype: str = WHOLE) -> DiffusersRenderer:
-        return loaded(model_folder(**MODELS[model]), *loras_for(model).values(), dtype=dtype)
-
-    return renderer
 
 
 def company(loras: dict[str, AdapterUse]) -> list[RenderSpec]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,6 @@ from imagegen.storage.record_folder import FolderRecords
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 ID = "gen_" + "1" * 20
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FolderRecords:
-    return FolderRecords(tmp_path)
 
 
 @pytest.fixture

@@ -187,11 +187,6 @@ def application(
 
 
 @pytest.fixture(scope="module")
-def client(application: Application) -> FlaskClient:
-    return create_app(application).test_client()
-
-
-@pytest.fixture(scope="module")
 def routes(application: Application) -> dict[str, str]:
     """ "GET api.brand" -> "/brands/<brand>"."""
     return {

@@ -9,20 +9,13 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from browsing import NOTE_VIOLATIONS
+from playwright.sync_api import Browser, Page, expect
 from sample_brands import write_brands
 from web_server import Server
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-NOTE_VIOLATIONS = """
-window.violations = [];
-addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
-"""
 WIDTHS = (390, 820, 1440)
 PROMPTS = [f"a {colour} {thing}" for colour in ("red", "blue") for thing in ("mug", "lamp", "café")]
 
@@ -46,14 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert server.ask("POST", "/generate", body)[0] == 200
     yield server
     server.end()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 Visit = Callable[..., Page]

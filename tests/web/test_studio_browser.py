@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from browsing import NOTE_VIOLATIONS
+from playwright.sync_api import Browser, Page, Request, expect
 from studio_brands import write_studio_brands
 from web_server import Server
 from werkzeug.serving import make_server
@@ -30,18 +31,10 @@ from imagegen.web.app import create_app
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 HOSTILE = (
     """<img src=x onerror="document.title='caught'"><script>document.title='caught'</script>"""
 )
-NOTE_VIOLATIONS = """
-window.violations = [];
-addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
-"""
 SHOWN = "img => img.complete && img.naturalWidth > 0 && img.getBoundingClientRect().width > 0"
 
 
@@ -77,14 +70,6 @@ def serve_studio(
     yield serve
     for server in servers:
         server.end()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 Visit = Callable[..., Page]
