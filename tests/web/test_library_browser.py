@@ -122,6 +122,7 @@ def test_more_come_as_one_scrolls_and_pictures_load_when_they_are_seen(visit: Vi
 def test_a_picture_is_marked_by_key_and_found_by_its_mark(visit: Visit) -> None:
     page = visit("/library")
     tiles(page).first.get_by_role("link").click()
+    page.wait_for_url("**/library/gen_*/*")  # and its script: before, nobody hears the key
     page.keyboard.press("a")
     approved = page.get_by_role("button", name="Approved")
     expect(approved).to_have_attribute("aria-pressed", "true")
