@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from imagegen.web.openapi.operation import (
     FILE,
-    HTML,
     TEXT,
     Answer,
     Operation,
     Operations,
     Parameter,
+    page,
 )
 
 _FORM = "multipart/form-data"
 _ID = (Parameter("campaign_id", "path", "As the page's address says it."),)
-_LATER = Answer("A page; ask again later", {HTML: TEXT})
-_NONE = Answer("A page; there is no such campaign", {HTML: TEXT})
-_ACTED: Mapping[int, Answer] = {
-    303: Answer("To the campaign's page"), 404: _NONE, 503: _LATER,
-}  # fmt: skip
+_LATER = page("A page; ask again later")
+_NONE = page("A page; there is no such campaign")
 _OTHERS = "Other sites' forms get 403."
 
 CAMPAIGN_OPERATIONS: Operations = {
     ("GET", "/campaigns"): Operation(
         tag="Pages",
         summary="Campaigns, and a form for a new one",
-        answers={200: Answer("The page", {HTML: TEXT}), 503: _LATER},
+        answers={200: page("The page"), 503: _LATER},
     ),
     ("POST", "/campaigns"): Operation(
         tag="Pages",
@@ -48,10 +43,10 @@ CAMPAIGN_OPERATIONS: Operations = {
             }
         },
         answers={
-            200: Answer("The page with what would be made, and the rows at fault", {HTML: TEXT}),
+            200: page("The page with what would be made, and the rows at fault"),
             303: Answer("To the campaign's page"),
-            413: Answer("The page; it was too much text", {HTML: TEXT}),
-            422: Answer("The page; the text is at fault as a whole", {HTML: TEXT}),
+            413: page("The page; it was too much text"),
+            422: page("The page; the text is at fault as a whole"),
             503: _LATER,
         },
     ),
@@ -59,29 +54,22 @@ CAMPAIGN_OPERATIONS: Operations = {
         tag="Pages",
         summary="A campaign's rows as they are now",
         parameters=_ID,
-        answers={200: Answer("The page", {HTML: TEXT}), 404: _NONE, 503: _LATER},
+        answers={200: page("The page"), 404: _NONE, 503: _LATER},
     ),
-    ("POST", "/campaigns/<campaign_id>/stop"): Operation(
-        tag="Pages",
-        summary="Begin no more rows",
-        description=_OTHERS,
-        parameters=_ID,
-        answers=_ACTED,
-    ),
-    ("POST", "/campaigns/<campaign_id>/resume"): Operation(
-        tag="Pages",
-        summary="Go on with it",
-        description=_OTHERS,
-        parameters=_ID,
-        answers=_ACTED,
-    ),
-    ("POST", "/campaigns/<campaign_id>/retry"): Operation(
-        tag="Pages",
-        summary="Ask anew for rows that have failed",
-        description=_OTHERS,
-        parameters=_ID,
-        answers=_ACTED,
-    ),
+    **{
+        ("POST", f"/campaigns/<campaign_id>/{act}"): Operation(
+            tag="Pages",
+            summary=summary,
+            description=_OTHERS,
+            parameters=_ID,
+            answers={303: Answer("To the campaign's page"), 404: _NONE, 503: _LATER},
+        )
+        for act, summary in (
+            ("stop", "Begin no more rows"),
+            ("resume", "Go on with it"),
+            ("retry", "Ask anew for rows that have failed"),
+        )
+    },
     ("GET", "/campaigns/<campaign_id>/pictures.zip"): Operation(
         tag="Pages",
         summary="Its pictures so far, with a contact sheet",

@@ -12,6 +12,7 @@ from imagegen.web.openapi.operation import (
     Operation,
     Operations,
     Parameter,
+    page,
 )
 
 _FORM = "application/x-www-form-urlencoded"
@@ -28,7 +29,7 @@ _NONE = Answer(
     "A page; there is no such picture. A problem where the address is none",
     {HTML: TEXT, "application/problem+json": {"type": "object"}},
 )
-_LATER = Answer("A page; ask again later", {HTML: TEXT})
+_LATER = page("A page; ask again later")
 
 LIBRARY_OPERATIONS: Operations = {
     ("GET", "/library"): Operation(
@@ -36,8 +37,8 @@ LIBRARY_OPERATIONS: Operations = {
         summary="Everything that was made, newest first",
         parameters=_QUERY,
         answers={
-            200: Answer("The page", {HTML: TEXT}),
-            422: Answer("A page; the question is at fault", {HTML: TEXT}),
+            200: page("The page"),
+            422: page("A page; the question is at fault"),
             503: _LATER,
         },
     ),
@@ -48,7 +49,7 @@ LIBRARY_OPERATIONS: Operations = {
             *_PICTURE,
             Parameter("of", "query", "ID/INDEX: a picture that it shall be compared with."),
         ),
-        answers={200: Answer("The page", {HTML: TEXT}), 404: _NONE, 503: _LATER},
+        answers={200: page("The page"), 404: _NONE, 503: _LATER},
     ),
     ("POST", "/library/<generation_id>/<int:index>/mark"): Operation(
         tag="Pages",
@@ -65,8 +66,8 @@ LIBRARY_OPERATIONS: Operations = {
         answers={
             303: Answer("To the picture's page"),
             404: _NONE,
-            409: Answer("The page; somebody was quicker", {HTML: TEXT}),
-            422: Answer("A page; that is no mark", {HTML: TEXT}),
+            409: page("The page; somebody was quicker"),
+            422: page("A page; that is no mark"),
             503: _LATER,
         },
     ),
@@ -78,11 +79,11 @@ LIBRARY_OPERATIONS: Operations = {
         answers={
             303: Answer("To the new picture's page"),
             404: _NONE,
-            422: Answer("The page; its words are refused now", {HTML: TEXT}),
-            429: Answer("The page; too many wait", {HTML: TEXT}),
-            500: Answer("The page; the picture failed", {HTML: TEXT}),
+            422: page("The page; its words are refused now"),
+            429: page("The page; too many wait"),
+            500: page("The page; the picture failed"),
             503: _LATER,
-            504: Answer("The page; it took too long", {HTML: TEXT}),
+            504: page("The page; it took too long"),
         },
     ),
     ("GET", "/thumbnails/<path:path>"): Operation(

@@ -65,6 +65,11 @@ class Operation:
 Operations = Mapping[tuple[str, str], Operation]  # ("POST", "/generate") -> …
 
 
+def page(description: str) -> Answer:
+    """A page of the studio, whatever its status."""
+    return Answer(description, {HTML: TEXT})
+
+
 def answer(description: str, model: Schema, **headers: str) -> Mapping[int, Answer]:
     """200 in JSON."""
     return {200: Answer(description, {JSON: model}, headers)}

@@ -9,13 +9,13 @@ from imagegen import errors
 from imagegen.web.openapi.native import GENERATING
 from imagegen.web.openapi.operation import (
     FILE,
-    HTML,
     JSON,
     TEXT,
     Answer,
     Operation,
     Operations,
     Parameter,
+    page,
 )
 from imagegen.web.studio.shell import THEMES
 from imagegen.web.studio.texts import LANGUAGES
@@ -46,7 +46,7 @@ PAGE_OPERATIONS: Operations = {
         summary="The studio",
         description="Fields of a request in the address are filled in. 404 from a service that "
         "renders alone.",
-        answers={200: Answer("The page", {HTML: TEXT})},
+        answers={200: page("The page")},
     ),
     ("POST", "/"): Operation(
         tag="Pages",
@@ -54,7 +54,7 @@ PAGE_OPERATIONS: Operations = {
         description="Other sites' forms get 403.",
         body={_FORM: _FIELDS},
         answers={
-            status: Answer(text, {HTML: TEXT})
+            status: page(text)
             for status, text in {
                 200: "The page with its pictures",
                 404: "The page; there is no such brand",
@@ -74,7 +74,7 @@ PAGE_OPERATIONS: Operations = {
         "of yours, such as `gen_…/0`, in place of `init_image`. Other sites' forms get 403.",
         parameters=(Parameter("Idempotency-Key", "header", "As for POST /generate."),),
         body={_FORM: _FIELDS},
-        answers={202: Answer("What is known of it then", {HTML: TEXT})},
+        answers={202: page("What is known of it then")},
         failures=(
             *GENERATING,
             errors.UnknownGeneration,
@@ -87,7 +87,7 @@ PAGE_OPERATIONS: Operations = {
         summary="Generations of the studio as they are now",
         description="What is not there is passed over.",
         parameters=(Parameter("id", "query", "Of a generation; may be said several times."),),
-        answers={200: Answer("Those that there are", {HTML: TEXT})},
+        answers={200: page("Those that there are")},
         failures=(errors.StorageUnavailable,),
     ),
     ("GET", "/studio/state"): Operation(
@@ -121,6 +121,6 @@ PAGE_OPERATIONS: Operations = {
     ("GET", "/docs"): Operation(
         tag="Pages",
         summary="This document as a page on which to try it",
-        answers={200: Answer("The page", {HTML: TEXT})},
+        answers={200: page("The page")},
     ),
 }
