@@ -99,7 +99,8 @@ class FakeCloudTasks:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
         try:
             connection.request(called["httpMethod"], path, headers=headers)
-            status = connection.getresponse().status
+            with connection.getresponse() as answer:
+                status = answer.status
         except (OSError, http.client.HTTPException):
             status = 0
         finally:

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fake_cloud_tasks import FakeCloudTasks, Vices, fake_cloud_tasks
@@ -495,3 +503,84 @@ def test_embedded_has_no_such_route(house: House) -> None:
     one = house.start()
     status, said = one.ask("POST", "/tasks/gen_0")
     assert status == (404 if house.tasks is None else 401), said
+
+
+# Processes that are killed
+
+SERVE = """
+import sys
+from dataclasses import replace
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.tasks_v2 import CloudTasksClient
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
+from imagegen import cloud_tasks
+from imagegen.callers import deliverer
+from imagegen.generations import books, watch
+from imagegen.settings import Settings
+from imagegen.wsgi import serve
+
+host, keys = sys.argv[1:]
+cloud_tasks.connect_to_google = lambda: CloudTasksClient(transport=CloudTasksRestTransport(
+    host=host, url_scheme="http", credentials=AnonymousCredentials()))
+deliverer.GOOGLE = replace(deliverer.GOOGLE, certificates_url=keys)
+books.LEASE_S, books.RENEW_S, watch.LOOK_S, watch.IDLE_LOOK_S = 2.0, 0.4, 0.2, 0.5
+sys.exit(serve(Settings.from_environment()))
+"""
+
+
+@contextmanager
+def process(house: House, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """(port, process) of an instance of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    said = house.settings.model_dump(exclude_unset=True) | {"port": port}
+    environ = {f"IMAGEGEN_{name.upper()}": str(value) for name, value in said.items()}
+    started = subprocess.Popen(
+        [sys.executable, "-c", SERVE, *arguments],
+        env={**os.environ, **environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield port, started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def ready(port: int) -> bool:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            with connection.getresponse() as answer:
+                return answer.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def test_kill_9_at_any_moment_loses_nothing(with_tasks: House) -> None:
+    """Pages accept; of two renderers one is killed again and again."""
+    house, tasks = with_tasks, queue_of(with_tasks)
+    tasks.vices = Vices(twice=0.2, again=0.2, late_s=0.3)
+    pages = house.start(role="web", render_url="http://127.0.0.1:9")
+    chance = random.Random(3)
+    with (
+        key_server(SIGNER) as keys,
+        process(house, urlsplit(tasks.url).netloc, keys.url) as (port, _),
+    ):
+        until(lambda: ready(port), 60)
+        tasks.ports.append(port)
+        accepted = [pages.accept(SLOW | {"seed": i, "num_images": 2}) for i in range(10)]
+        for _ in range(2):
+            with process(house, urlsplit(tasks.url).netloc, keys.url) as (other, killed):
+                until(lambda other=other: ready(other), 60)  # type: ignore[misc]
+                tasks.ports.append(other)
+                accepted += [pages.accept(SLOW | {"num_images": 2}) for _ in range(8)]
+                time.sleep(chance.uniform(0.1, 1.0))
+                killed.send_signal(signal.SIGKILL)
+                tasks.ports.remove(other)
+        until(lambda: all(house.status(one) == "succeeded" for one in accepted), 90)
+        until(lambda: house.register.all_open() == {})
+    images = [image for one in accepted for image in pages.state(one)["images"]]
+    stored = sorted(Path(image["storage_uri"]).name for image in images)
+    assert len(set(stored)) == 2 * len(accepted)
+    assert stored == house.pictures()
