@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imagegen.callers import Identities
 from imagegen.campaigns import Campaigns
+from imagegen.clip_tokens import PromptMeter
 from imagegen.engine.process import LOAD_TIMEOUT_S, RenderProcess
 from imagegen.errors import ImagegenError
 from imagegen.front.generations import RemoteGenerations
@@ -49,6 +50,7 @@ class Application:
     campaigns: Campaigns
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
+    meter: PromptMeter
     live_brands: LiveBrands | None = None  # where they are in a bucket
     deposits: Deposits | None = None  # where generations wait in a queue outside
     deliveries: Deliveries | None = None  # where that calls
@@ -136,6 +138,7 @@ class Front:
     campaigns: Campaigns
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
+    meter: PromptMeter
     deposits: Deposits | None = None  # where generations wait in a queue outside
     deliveries: None = None  # that calls the renderer
 

@@ -12,6 +12,7 @@ from imagegen.callers import Deliverer, Identities
 from imagegen.campaigns import Campaigns
 from imagegen.campaigns.driver import Desk, Driver
 from imagegen.campaigns.store import CampaignStore
+from imagegen.clip_tokens import PromptMeter
 from imagegen.cloud_tasks import CloudTasks, Target
 from imagegen.door import Door
 from imagegen.engine.process import RenderProcess
@@ -77,6 +78,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
         campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
+        meter=PromptMeter(None),
         deposits=deposits,
     )
 
@@ -118,6 +120,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
+        meter=PromptMeter(local_model_folder(settings.model)),
         live_brands=live_brands,
         deposits=deposits,
         deliveries=_deliveries(settings, generations, door),

@@ -9,7 +9,7 @@ from random import Random
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from imagegen.diffusion.families.words import END, SPLIT, START
+from imagegen.clip_tokens import END, SPLIT, START
 from imagegen.starter.captions import training_caption
 from imagegen.starter.phrasings import DISTRACTIONS
 from imagegen.starter.scenes import random_scene

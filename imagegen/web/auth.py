@@ -18,7 +18,7 @@ from imagegen.web.caller import is_ours
 from imagegen.web.collaborators import Collaborators
 
 FREE = frozenset({"ops.livez", "ops.readyz", "static"})  # probes have no keys; files tell nothing
-_UNCOUNTED = FREE | {"ops.warm", "a1111.interrupt", "marks.mark", "library.mark"}
+_UNCOUNTED = FREE | {"ops.warm", "studio.reading", "a1111.interrupt", "marks.mark", "library.mark"}
 _DELIVERY = "tasks.deliver"  # whose own check knows who may; there is no caller
 _READING = ("GET", "HEAD", "OPTIONS")
 

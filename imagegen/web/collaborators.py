@@ -7,6 +7,7 @@ from typing import Protocol
 
 from imagegen.callers import Caller, Identities
 from imagegen.campaigns import Campaigns
+from imagegen.clip_tokens import PromptMeter
 from imagegen.door import Door
 from imagegen.engine.process import EngineStatus
 from imagegen.generation import Generation, GenerationRequest
@@ -86,6 +87,8 @@ class Collaborators(Protocol):
     def library(self) -> Library: ...
     @property
     def deliveries(self) -> Deliveries | None: ...
+    @property
+    def meter(self) -> PromptMeter: ...
     @property
     def metrics(self) -> Metrics: ...
     @property

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import edit_json
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from imagegen.clip_tokens import load_tokenizer
 from imagegen.diffusion.families.clip import ClipConfig
-from imagegen.diffusion.families.words import TextReader, load_tokenizer
+from imagegen.diffusion.families.words import TextReader
 from imagegen.diffusion.weights import load_text_encoder
 from imagegen.errors import InvalidModel
 from imagegen.renderers import STARTER_FOLDER

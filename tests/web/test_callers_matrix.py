@@ -110,6 +110,8 @@ ROWS: dict[str, Callable[[str], Row]] = {
     "GET studio.page": _asks("/?brand={brand}&prompt=a+mug"),
     "POST studio.submit": _asks(form=MUG),
     "POST studio.start": _asks(form=MUG, own=202),
+    "GET studio.pictures": _says(path="/studio/pictures.zip?picture=gen_0123456789abcdef0123/0"),
+    "POST studio.reading": _asks(form={"brand": "{brand}", "prompt": "a mug"}),
     "GET studio.generations": _says(path="/studio/generations?id=gen_0123456789abcdef0123"),
     "GET picture_files.file": _says(path="/generations/gen_0123456789abcdef0123/images/0"),
     "GET studio.state": _says(),

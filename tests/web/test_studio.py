@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from zipfile import ZipFile
 
 import pytest
 from flask.testing import FlaskClient
@@ -15,6 +17,7 @@ from studio_brands import write_studio_brands
 
 from imagegen.application import Application
 from imagegen.bootstrap import build
+from imagegen.clip_tokens import PromptMeter, PromptReading
 from imagegen.errors import Draining, InvalidRequest, RenderFailed
 from imagegen.errors import FieldError as Fault
 from imagegen.generation import GenerationRequest
@@ -22,7 +25,7 @@ from imagegen.settings import Settings
 from imagegen.web.app import create_app
 from imagegen.web.studio.texts import texts_in
 from imagegen.web.studio.told import Told
-from imagegen.web.studio.views import ADVANCED, FIELDS, aspect
+from imagegen.web.studio.views import ADVANCED, FIELDS, FORM_FIELDS, aspect
 
 HOSTILE = """</textarea><script>alert("1")</script><img src=x onerror='alert(2)'>{{ 7*7 }}"""
 Attributes = dict[str, str | None]
@@ -102,7 +105,8 @@ def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) 
     page = open_page(client)
     named = {a["name"] for tag, a in page.tags if "name" in a and tag != "meta"}
     named -= {"back", "language", "theme"}  # of the bar
-    assert named == set(FIELDS)
+    assert named - {"picture"} | {"logo"} == set(FORM_FIELDS)
+    named -= {"headline", "legal"}
     assert set(GenerationRequest.model_fields) - named == {
         "width", "height", "deadline_s", "init_image", "mask", "strength", "overlay", "score",
     }  # fmt: skip
@@ -236,7 +240,7 @@ def test_a_picture_comes_with_its_seed_size_and_what_to_do_next(client: FlaskCli
 class Form(dict[str, str]):
     """What a button of a result sends."""
 
-    def __init__(self, page: Page, name: str, value: str | None = None) -> None:
+    def __init__(self, page: Page, name: str, value: str | None = None, **hidden: str) -> None:
         super().__init__()
         inside: dict[str, str] = {}
         for tag, attributes in page.tags:
@@ -244,9 +248,12 @@ class Form(dict[str, str]):
                 inside = {}
             elif tag == "input" and attributes.get("type") == "hidden":
                 inside[str(attributes["name"])] = str(attributes["value"])
-            elif tag == "button" and attributes.get("name") == name and value in (
-                None, attributes["value"]
-            ):  # fmt: skip
+            elif (
+                tag == "button"
+                and attributes.get("name") == name
+                and value in (None, attributes["value"])
+                and hidden.items() <= inside.items()
+            ):
                 self.update(inside)
                 self[name] = str(attributes["value"])
                 return
@@ -254,7 +261,9 @@ class Form(dict[str, str]):
 
 
 def files_of(client: FlaskClient, page: Page) -> list[bytes]:
-    return [client.get(str(a["src"])).data for a in page.all("img", **{"class": "picture"})]
+    """In the order in which they were made."""
+    names = sorted(str(a["data-picture"]) for a in page.all("figure") if "data-picture" in a)
+    return [client.get("/generations/{}/images/{}".format(*name.split("/"))).data for name in names]
 
 
 def test_a_picture_leads_to_others(client: FlaskClient) -> None:
@@ -263,16 +272,16 @@ def test_a_picture_leads_to_others(client: FlaskClient) -> None:
     assert (near["seed"], near["num_images"]) == ("8", "4")  # after those that are there
     assert len(files_of(client, send(client, **near))) == 4
     changed = Form(page, "strength", "0.55")
-    assert re.fullmatch(r"gen_[0-9a-f]{20}/0", changed["from"])
+    assert re.fullmatch(r"gen_[0-9a-f]{20}/[012]", changed["from"])
     edited = send(client, **changed)
     assert len(files_of(client, edited)) == 4
     assert not edited.all("button", name="format")  # words alone do not repeat it
-    banner = Form(page, "format", "banner")
-    assert (banner["seed"], banner["prompt"]) == ("5", "a lamp")
+    banner = Form(page, "format", "banner", seed="5")
+    assert banner["prompt"] == "a lamp"
     assert "Seed 5 · 448 × 160" in send(client, **banner).text
-    other = Form(page, "brand", "plain")
+    other = Form(page, "brand", "plain", seed="5")
     assert "Seed 5 · 320 × 192" in send(client, **other).text
-    links = [str(a["href"]) for a in page.all("a", **{"class": "chip"}) if "data-use" in a]
+    links = sorted(str(a["href"]) for a in page.all("a", **{"class": "chip"}) if "data-use" in a)
     assert len(links) == 3
     form = open_page(client, links[1])
     assert form.one("input", id="seed")["value"] == "6"
@@ -282,10 +291,70 @@ def test_a_picture_leads_to_others(client: FlaskClient) -> None:
 
 def test_the_same_settings_give_the_same_picture(client: FlaskClient) -> None:
     page = send(client, prompt="a lamp", num_images="3", format="banner")
-    link = [str(a["href"]) for a in page.all("a") if "data-use" in a][1]
-    said = dict(parse_qsl(urlsplit(link).query))
-    [again] = files_of(client, send(client, **said))
+    links = [str(a["href"]) for a in page.all("a") if "data-use" in a]
+    said = [dict(parse_qsl(urlsplit(link).query)) for link in links]
+    said.sort(key=lambda one: int(one["seed"]))
+    [again] = files_of(client, send(client, **said[1]))
     assert again == files_of(client, page)[1]
+
+
+def test_logo_and_words_are_laid_on_and_said_again(client: FlaskClient) -> None:
+    page = send(client, headline="Sale <now>", legal="T&C", seed="1")
+    plain = send(client, seed="1")
+    assert files_of(client, page) != files_of(client, plain)
+    assert "Without logo and words" in page.text
+    assert "Without logo and words" not in plain.text
+    [link] = [str(a["href"]) for a in page.all("a") if "data-use" in a]
+    form = open_page(client, link)
+    assert form.one("input", id="headline")["value"] == "Sale <now>"
+    assert form.one("input", id="legal")["value"] == "T&C"
+    changed = Form(page, "strength", "0.55")
+    assert changed["headline"] == "Sale <now>"
+
+
+def test_the_brand_s_own_come_first(client: FlaskClient) -> None:
+    page = send(client, num_images="8")
+    scores = [int(one) for one in re.findall(r"Brand score (\d+)", page.text)]
+    assert len(scores) == 8
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_chosen_pictures_come_as_a_zip(client: FlaskClient) -> None:
+    page = send(client, num_images="3", prompt="a <b>mug</b>", output_format="webp", seed="3")
+    names = [str(a["data-picture"]) for a in page.all("figure") if "data-picture" in a]
+    address = "/studio/pictures.zip?" + "&".join(f"picture={name}" for name in names[:2])
+    answer = client.get(address + f"&picture={names[0]}")
+    with ZipFile(io.BytesIO(answer.data)) as archive:
+        assert archive.testzip() is None
+        files = archive.namelist()
+        assert len(files) == 3
+        assert re.fullmatch(r"pictures/001-aurora-[345]\.webp", files[0])
+        sheet = archive.read("pictures/index.html").decode()
+        assert "a &lt;b&gt;mug&lt;/b&gt;" in sheet
+    missing = names[0][:-1] + "9"
+    for query, status in (("", 422), ("picture=x", 422), (f"picture={missing}", 404)):
+        assert client.get(f"/studio/pictures.zip?{query}").status_code == status
+    many = "&".join(f"picture=gen_{number:020x}/0" for number in range(101))
+    assert client.get(f"/studio/pictures.zip?{many}").status_code == 422
+
+
+def test_what_is_read_of_a_prompt_is_told(client: FlaskClient) -> None:
+    def read(**fields: str) -> Any:
+        return client.post("/studio/reading", data={"brand": "aurora"} | fields).get_json()
+
+    short = read(prompt="a mug")
+    assert (short["is_exact"], short["limit"]) == (False, 75)  # the fake has no tokenizer
+    assert short["sentence"] == "About 7 of 75 pieces of words."
+    assert "The end may not be read." in read(prompt="mug " * 80)["sentence"]
+    assert read(prompt="", brand="nobody")["code"] == "unknown_brand"
+
+
+def test_the_tokenizer_counts_exactly(repository: Path) -> None:
+    meter = PromptMeter(repository / "imagegen/starter/model")
+    assert meter.read("a mug") == PromptReading(2, True, "")
+    found = meter.read("a mug " * 38)
+    assert (found.tokens, found.unread, found.is_too_long) == (76, "mug ", True)
+    assert not PromptMeter(repository).read("a mug").is_exact
 
 
 @pytest.mark.parametrize(
@@ -329,7 +398,7 @@ def test_a_fault_stands_beside_its_field_and_nothing_typed_is_lost(
     assert faulty["aria-invalid"] == "true"
     assert "autofocus" in faulty
     assert "hidden" in page.one("div", id="alert")
-    assert ("open" in page.one("details")) == (field in ADVANCED)
+    assert ("open" in page.one("details", **{"class": "advanced"})) == (field in ADVANCED)
     assert "no words" in page.text
     if field in ("seed", "campaign"):
         assert page.one("input", id=field)["value"] == text

@@ -6,17 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from imagegen.clip_tokens import END, load_tokenizer, past, token_starts
 from imagegen.diffusion.families.clip import ClipTextEncoder, Reading
 from imagegen.diffusion.loading import read_json
 from imagegen.errors import InvalidModel
-
-START, END = "<|startoftext|>", "<|endoftext|>"
-# CLIP's own split: special tokens, contractions, words, single digits, runs of other signs
-SPLIT = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-)
 
 
 class TextReader:
@@ -49,61 +43,8 @@ class TextReader:
 
     def unread(self, text: str) -> str:
         """What of `text` lies past the encoder's last token, from the start of its word."""
-        starts = [start for start, end in self._tokenizer.encode(text).offsets if end > start]
         read = self._max_tokens - 2  # the start and the end token take a place each
-        if len(starts) <= read:
-            return ""
-        return text[text.rfind(" ", 0, starts[read]) + 1 :]
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """CLIPTokenizer's from its one file or, as older models have it, from the two older ones.
-
-    Raises InvalidModel.
-    """
-    try:
-        if (folder / "tokenizer.json").is_file():
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-        else:
-            tokenizer = _from_merges(folder)
-        for token in (START, END):
-            _numbered(tokenizer, token)
-    except Exception as error:  # tokenizers raises Exception itself
-        reason = " ".join(str(error).split())[:300]
-        raise InvalidModel(f"{folder} holds no CLIP tokenizer: {reason}") from None
-    return tokenizer
-
-
-def _from_merges(folder: Path) -> Tokenizer:
-    bpe = models.BPE.from_file(
-        str(folder / "vocab.json"), str(folder / "merges.txt"),
-        continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False, unk_token=END,
-    )  # fmt: skip
-    tokenizer = Tokenizer(bpe)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.add_special_tokens([START, END])
-    tokenizer.post_processor = processors.RobertaProcessing(
-        _numbered(tokenizer, END), _numbered(tokenizer, START),
-        trim_offsets=False, add_prefix_space=False,
-    )  # fmt: skip
-    return tokenizer
-
-
-def _numbered(tokenizer: Tokenizer, token: str) -> tuple[str, int]:
-    number = tokenizer.token_to_id(token)
-    if number is None:
-        raise ValueError(f"it lacks {token}")
-    return token, number
+        return past(text, token_starts(self._tokenizer, text), read)
 
 
 def _pad_token(folder: Path) -> str:

@@ -19,13 +19,13 @@ from imagegen.web.openapi.operation import (
 )
 from imagegen.web.studio.shell import THEMES
 from imagegen.web.studio.texts import LANGUAGES
-from imagegen.web.studio.views import FIELDS
+from imagegen.web.studio.views import FORM_FIELDS
 
 _FORM = "application/x-www-form-urlencoded"
 _FIELDS: Mapping[str, Any] = {
     "type": "object",
     "description": "Fields of POST /generate, as text.",
-    "properties": dict.fromkeys((*FIELDS, "from", "strength"), TEXT),
+    "properties": dict.fromkeys((*FORM_FIELDS, "from", "strength"), TEXT),
 }
 _PREFERENCES: Mapping[str, Any] = {
     "type": "object",
@@ -34,6 +34,10 @@ _PREFERENCES: Mapping[str, Any] = {
         "theme": {"type": "string", "description": f"One of {', '.join(THEMES)}."},
         "back": {"type": "string", "description": "A path of this service."},
     },
+}
+_READING: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["tokens", "limit", "is_exact", "unread", "sentence"],
 }
 _STATE: Mapping[str, Any] = {
     "type": "object",
@@ -89,6 +93,27 @@ PAGE_OPERATIONS: Operations = {
         parameters=(Parameter("id", "query", "Of a generation; may be said several times."),),
         answers={200: page("Those that there are")},
         failures=(errors.StorageUnavailable,),
+    ),
+    ("GET", "/studio/pictures.zip"): Operation(
+        tag="Pages",
+        summary="Chosen pictures, with a contact sheet",
+        parameters=(Parameter("picture", "query", "`gen_…/0`; said 1 to 100 times."),),
+        answers={200: Answer("The archive", {"application/zip": FILE})},
+        failures=(
+            errors.InvalidRequest,
+            errors.UnknownGeneration,
+            errors.UnknownImage,
+            errors.StorageUnavailable,
+        ),
+    ),
+    ("POST", "/studio/reading"): Operation(
+        tag="Pages",
+        summary="What the text encoder will read of a prompt",
+        description="With the words that the brand adds. Where the model's tokenizer is not at "
+        "hand (`is_exact` false), the tokens are estimated.",
+        body={_FORM: {"type": "object", "properties": {"brand": TEXT, "prompt": TEXT}}},
+        answers={200: Answer("How many tokens, and of how many", {JSON: _READING})},
+        failures=(errors.InvalidRequest, errors.UnknownBrand),
     ),
     ("GET", "/studio/state"): Operation(
         tag="Pages",

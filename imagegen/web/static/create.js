@@ -5,6 +5,7 @@ import { checkedFormat, clearFaults, fill, form, openForm, raise, refreshChoices
 import { articlesIn, fetchArticles, follow } from "./live.js";
 import { openPictures } from "./pictures.js";
 import { t } from "./texts.js";
+import { openWriting } from "./writing.js";
 
 const results = document.getElementById("results");
 const progress = document.getElementById("progress");
@@ -27,6 +28,7 @@ let warmedAt = -WARM_MS;
 // Asking
 
 async function send(body, key) {
+  const since = performance.now();
   clearFaults();
   const shown = placeholder(body);
   results.prepend(shown);
@@ -40,8 +42,10 @@ async function send(body, key) {
       say("");
       await tell(answer);
     } else if (shown.isConnected) {
-      shown.replaceWith(begin(articlesIn(await answer.text())[0]));
-      say(waiting());
+      const [article] = articlesIn(await answer.text());
+      article.dataset.since = since;
+      shown.replaceWith(begin(article));
+      say(article.hasAttribute("data-open") ? waiting() : outcome(article, since));
     } else {
       await cancel(articlesIn(await answer.text())[0]);
     }
@@ -92,7 +96,7 @@ function placeholder(body) {
 function begin(article) {
   reveal(article);
   if (!article.hasAttribute("data-open")) return article;
-  article.dataset.since = performance.now();
+  article.dataset.since ??= performance.now();
   queueMicrotask(() => follow(article, heard));
   return article;
 }
@@ -104,13 +108,19 @@ function heard(what, article, ended) {
   if (what !== "ended") return;
   if (ended) {
     article.replaceWith(begin(ended));
-    const seconds = ((performance.now() - article.dataset.since) / 1000).toFixed(1);
-    const count = ended.querySelectorAll("[data-picture]").length;
-    say(count ? t("ready", { pictures: pictures(count), seconds: t("seconds", { seconds }) }) : ended.querySelector("header .alert, header .facts:last-child").textContent);
+    say(outcome(ended, article.dataset.since));
   } else {
     article.remove();
   }
   keep();
+}
+
+// What there is to say of an article whose generation has ended.
+function outcome(article, since) {
+  const count = article.querySelectorAll("[data-picture]").length;
+  if (!count) return article.querySelector("header .alert, header .facts:last-child").textContent;
+  const seconds = ((performance.now() - since) / 1000).toFixed(1);
+  return t("ready", { pictures: pictures(count), seconds: t("seconds", { seconds }) });
 }
 
 async function cancel(article) {
@@ -230,6 +240,7 @@ function showPhases() {
 
 reveal(document);
 openForm();
+openWriting();
 restore();
 openPictures(results, { say, ask: (fields) => send(fields, newKey()), use: fill });
 

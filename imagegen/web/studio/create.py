@@ -19,10 +19,12 @@ from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, Pi
 from imagegen.web.errors import tell_failure
 from imagegen.web.negotiation import idempotency_key
 from imagegen.web.studio.asking import asked_of, form_fields
+from imagegen.web.studio.reading import register_reading
 from imagegen.web.studio.results import ResultView
+from imagegen.web.studio.selection import register_selection
 from imagegen.web.studio.shell import current_texts, register_preferences
 from imagegen.web.studio.told import Told
-from imagegen.web.studio.views import FIELDS, StateView, StudioView, aspect
+from imagegen.web.studio.views import FORM_FIELDS, StateView, StudioView, aspect
 
 _MOST_SHOWN = 24  # of the generations that a page remembers
 
@@ -32,12 +34,16 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
     blueprint = Blueprint("studio", __name__)
     blueprint.add_app_template_global(aspect)
     register_preferences(blueprint)
+    register_reading(blueprint, parts)
+    register_selection(blueprint, parts)
     studio = _Studio(parts.service, parts.generations, parts.library, parts.catalog, parts.engine)
 
     @blueprint.get("/")
     def page() -> ResponseReturnValue:
         """The page; fields that the address names are filled in, so a form can be a link."""
-        return studio.page({name: text for name, text in request.args.items() if name in FIELDS})
+        return studio.page(
+            {name: text for name, text in request.args.items() if name in FORM_FIELDS}
+        )
 
     @blueprint.post("/")
     def submit() -> ResponseReturnValue:

@@ -80,8 +80,11 @@ class ResultView:
     def settings(self) -> dict[str, str]:
         """The form that asks for it again, but for the seed and the number of pictures."""
         said = self.record.request.model_dump(mode="json", exclude_defaults=True)
-        for name in ("seed", "num_images", "deadline_s"):
+        for name in ("seed", "num_images", "deadline_s", "overlay"):
             said.pop(name, None)
+        overlay = self.record.request.overlay
+        if overlay is not None:  # its fields are fields of the form
+            said |= overlay.model_dump(exclude_none=True)
         return {name: _text(value) for name, value in said.items()}
 
     def without(self, *names: str) -> dict[str, str]:
@@ -92,10 +95,11 @@ class ResultView:
         """The form that asks for this picture again."""
         return {**self.settings, "seed": str(image.seed)}
 
-    def next_seed(self, image: GeneratedImage) -> int:
-        """Where its near ones begin."""
-        beyond = max(self.record.images, key=lambda one: (one.seed - image.seed) % (MAX_SEED + 1))
-        return (beyond.seed + 1) % (MAX_SEED + 1)
+    @property
+    def next_seed(self) -> int:
+        """Where the near ones begin: after those that are there."""
+        asked = self.record.request
+        return ((asked.seed or 0) + asked.num_images) % (MAX_SEED + 1)
 
     def others(self) -> list[BrandPreset]:
         """Brands with which the same may be asked for."""
@@ -110,6 +114,11 @@ class ResultView:
         sizes |= {name: (one.width, one.height) for name, one in view.formats.items()}
         own = self.record.request.format or view.defaults.format
         return [Shape(name, *size, True) for name, size in sizes.items() if name != own]
+
+    def ranked(self) -> list[tuple[int, GeneratedImage]]:
+        """Its pictures with their numbers, those first that are most the brand's."""
+        numbered = list(enumerate(self.record.images))
+        return sorted(numbered, key=lambda one: -one[1].score.total if one[1].score else 0.0)
 
     @property
     def strengths(self) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,7 @@ from imagegen.web.studio.texts import Texts
 # for programs; here a format says the size
 _NOT_HERE = ("width", "height", "deadline_s", "init_image", "mask", "strength", "overlay", "score")
 FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in _NOT_HERE)
+FORM_FIELDS = (*FIELDS, "logo", "headline", "legal")  # those three make `overlay`
 ADVANCED = (
     "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "adapter_scale",
     "output_format", "output_quality", "campaign", "exact",

@@ -1,0 +1,66 @@
+"""A ZIP of the pictures that somebody has chosen, with a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from imagegen.batch import contact_sheet
+from imagegen.batch.contact_sheet import SheetRow
+from imagegen.errors import FieldError, InvalidRequest, UnknownImage
+from imagegen.generation import GeneratedImage, OutputFormat
+from imagegen.generations.records import GenerationRecord
+from imagegen.web.auth import current_caller
+from imagegen.web.collaborators import Collaborators
+from imagegen.web.studio.asking import named_picture
+from imagegen.web.zip_stream import zip_stream
+
+MOST_PICTURES = 100
+_NAME = "pictures"
+Chosen = tuple[GenerationRecord, GeneratedImage]
+
+
+def register_selection(blueprint: Blueprint, parts: Collaborators) -> None:
+    """Reading wakes no renderer."""
+
+    @blueprint.get("/studio/pictures.zip")
+    def pictures() -> ResponseReturnValue:
+        """Those that `picture` names, each as `gen_…/0`."""
+        names = list(dict.fromkeys(request.args.getlist("picture")))
+        if not 0 < len(names) <= MOST_PICTURES:
+            raise InvalidRequest(FieldError("picture", f"must be said 1 to {MOST_PICTURES} times"))
+        chosen = [
+            _found(parts, name) for name in names
+        ]  # what is not there is told before all else
+        response = Response(
+            zip_stream(_files(chosen, parts.library.file)), mimetype="application/zip"
+        )
+        response.headers.set("Content-Disposition", "attachment", filename=f"{_NAME}.zip")
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def _found(parts: Collaborators, name: str) -> Chosen:
+    generation_id, index = named_picture("picture", name)
+    record = parts.generations.record(generation_id, current_caller())
+    if index >= len(record.images):
+        raise UnknownImage(f"{generation_id} has no picture {index}")
+    return record, record.images[index]
+
+
+def _files(
+    chosen: list[Chosen], read: Callable[[GeneratedImage], bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """One picture in memory at a time."""
+    sheet = [contact_sheet.page_head(_NAME)]
+    for number, (record, image) in enumerate(chosen, 1):
+        brand = record.request.brand
+        ending = OutputFormat(image.content_type.removeprefix("image/")).extension
+        name = f"{number:03}-{brand}-{image.seed}.{ending}"
+        yield f"{_NAME}/{name}", read(image)
+        row = SheetRow(number, record.status, brand, record.request.prompt, "")
+        sheet.append(contact_sheet.card(row, name, image))
+    sheet.append(contact_sheet.page_tail())
+    yield f"{_NAME}/index.html", "".join(sheet).encode()
