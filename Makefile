@@ -15,7 +15,8 @@ run: .venv/run.stamp ## serves on http://127.0.0.1:8080; PORT=9000 moves it
 	@exec $(BIN)/imagegen serve
 
 test: .venv/test.stamp ## runs every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: .venv/test.stamp ## lint, format, types and layers
 	$(BIN)/ruff check .

@@ -17,6 +17,8 @@ for name in [name for name in os.environ if name.startswith("IMAGEGEN_")] + ["PO
     os.environ.pop(name, None)
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that reaches for the network fails at once
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # two torch processes on two cores must not spin
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the other core is another worker's
 
 
 @pytest.fixture(autouse=True)

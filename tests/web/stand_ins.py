@@ -182,7 +182,11 @@ class Wire:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._port))
+                except OSError:  # nobody is there any more: the next one is asked for anew
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for ends in ((near, far, True), (far, near, False)):
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()

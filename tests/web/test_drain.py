@@ -13,6 +13,8 @@ from fake_bucket import FakeBucket, SlowLine, running_bucket_server
 from bench.drain import Drain, check_folder, check_store, drain
 from imagegen.storage.gcs import CloudStorage
 
+pytestmark = pytest.mark.alone  # each exit is due within 9.5 s
+
 IN_A_FOLDER, IN_A_BUCKET = 12, 4
 AT_ONCE = 2  # servers; each has two processes and six callers, and time is what is tested
 

@@ -279,9 +279,9 @@ def test_errors_are_the_renderers_own(
 def test_a_full_queue_is_429_with_the_renderers_own_measure(web: Server, pair: Pair) -> None:
     slow = ASKED | {"prompt": "!slow", "num_inference_steps": 100, "num_images": 8}
     with web.open_request(slow):
-        until(lambda: pair.renderer.queued_and_running()[1] > 0)
+        until(lambda: pair.renderer.queued_and_running() == (7, 1))  # not sooner: 8 may wait
         with web.open_request(slow | {"num_images": 1}):
-            until(lambda: sum(pair.renderer.queued_and_running()) == 9)
+            until(lambda: pair.renderer.queued_and_running() == (8, 1))
             status, headers, body = web.ask("POST", "/generate", slow | {"seed": 8})
     assert (status, json.loads(body)["code"]) == (429, "queue_full")
     assert int(headers["Retry-After"]) > 1

@@ -25,6 +25,12 @@ CONFIG = """
 not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]
 # Which brands, formats and words there are is more than a schema says: 422 is no contradiction.
 positive_data_acceptance.enabled = false
+
+# A form's fields are all text: a number or null in one arrives as letters, which break no rule.
+[[operations]]
+include-path-regex = "^/(studio/generations|campaigns)?$"
+include-method = "POST"
+checks.negative_data_rejection.enabled = false
 """
 
 
@@ -41,6 +47,7 @@ def test_answers_are_what_the_document_says(serve: Callable[..., Server], tmp_pa
             "run", f"http://127.0.0.1:{server.port}/openapi.json",
             "--header", f"Authorization: Bearer {key}",
             "--max-examples", str(EXAMPLES), "--continue-on-failure",
+            "--generation-deterministic",  # what passed here passes on the next machine
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
