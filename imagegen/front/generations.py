@@ -77,9 +77,11 @@ class RemoteGenerations:
         """His own, newest first."""
         return self._archive.list(caller, query)
 
-    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
+    def picture(
+        self, generation_id: str, index: int, caller: Caller, *, clean: bool = False
+    ) -> PictureFile:
         """As it is stored. Raises UnknownGeneration and UnknownImage."""
-        return self._archive.picture(generation_id, index, caller)
+        return self._archive.picture(generation_id, index, caller, clean=clean)
 
     def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What has ended wakes nobody. Raises UnknownGeneration and NotCancellable."""

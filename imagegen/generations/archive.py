@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imagegen.callers import Caller
 from imagegen.door import Door
 from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration, UnknownImage
-from imagegen.generation import GeneratedImage, OutputFormat
+from imagegen.generation import GeneratedImage, OutputFormat, StoredFile
 from imagegen.generations.events import EventLog
 from imagegen.generations.followed import Followed
 from imagegen.generations.records import GenerationRecord
@@ -120,15 +120,18 @@ class Archive:
             return None
         return self._linked(held.record)
 
-    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
-        """Raises UnknownGeneration and UnknownImage."""
+    def picture(
+        self, generation_id: str, index: int, caller: Caller, *, clean: bool = False
+    ) -> PictureFile:
+        """clean: without what was laid on it. Raises UnknownGeneration and UnknownImage."""
         record = self.record(generation_id, caller)
         if not 0 <= index < len(record.images):
             raise UnknownImage(f"{generation_id} has no picture {index}")
         image = record.images[index]
-        return PictureFile(record.request.brand, image, self.file(image))
+        wanted = image.clean if clean and image.clean is not None else image
+        return PictureFile(record.request.brand, image, self.file(wanted))
 
-    def file(self, image: GeneratedImage) -> bytes:
+    def file(self, image: GeneratedImage | StoredFile) -> bytes:
         """A stored picture."""
         root = self._storage.uri("x").removesuffix("x")
         stored = self._storage.read(image.storage_uri.removeprefix(root))

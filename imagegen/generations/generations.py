@@ -125,9 +125,11 @@ class Generations:
         """His own, newest first."""
         return self._archive.list(caller, query)
 
-    def picture(self, generation_id: str, index: int, caller: Caller) -> PictureFile:
+    def picture(
+        self, generation_id: str, index: int, caller: Caller, *, clean: bool = False
+    ) -> PictureFile:
         """A stored picture and its file. Raises UnknownGeneration and UnknownImage."""
-        return self._archive.picture(generation_id, index, caller)
+        return self._archive.picture(generation_id, index, caller, clean=clean)
 
     def cancel(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What it is then: cancelled, unless another instance takes its time to hear of it.

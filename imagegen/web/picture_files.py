@@ -27,6 +27,7 @@ class FileQuery(BaseModel):
         validation_alias="as",
         description="`png`, `jpeg` or `webp`: another format than that of the stored file.",
     )
+    clean: bool = Field(default=False, description="`1`: without what was laid on it.")
     download: bool = Field(default=False, description="`1`: to be saved, not shown.")
 
 
@@ -37,7 +38,9 @@ def picture_files_blueprint(parts: Collaborators) -> Blueprint:
     @blueprint.get("/generations/<generation_id>/images/<int:index>")
     def file(generation_id: str, index: int) -> ResponseReturnValue:
         query = read_strings(FileQuery, request.args)
-        picture = parts.generations.picture(generation_id, index, current_caller())
+        picture = parts.generations.picture(
+            generation_id, index, current_caller(), clean=query.clean
+        )
         data, stored = picture.data, OutputFormat(picture.image.content_type.removeprefix("image/"))
         wanted = query.output_format or stored
         if wanted is not stored:

@@ -13,7 +13,10 @@ from zipfile import ZipFile
 
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 from studio_brands import write_studio_brands
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 from imagegen.application import Application
 from imagegen.bootstrap import build
@@ -106,10 +109,9 @@ def test_every_field_of_the_form_is_a_field_of_the_request(client: FlaskClient) 
     named = {a["name"] for tag, a in page.tags if "name" in a and tag != "meta"}
     named -= {"back", "language", "theme"}  # of the bar
     assert named - {"picture"} | {"logo"} == set(FORM_FIELDS)
-    named -= {"headline", "legal"}
-    assert set(GenerationRequest.model_fields) - named == {
-        "width", "height", "deadline_s", "init_image", "mask", "strength", "overlay", "score",
-    }  # fmt: skip
+    named -= {"headline", "legal", "from", "shape"}
+    unsaid = {"width", "height", "deadline_s", "overlay", "score"}
+    assert set(GenerationRequest.model_fields) - named == unsaid
     assert set(ADVANCED) < named
 
 
@@ -266,6 +268,12 @@ def files_of(client: FlaskClient, page: Page) -> list[bytes]:
     return [client.get("/generations/{}/images/{}".format(*name.split("/"))).data for name in names]
 
 
+def settings_in(page: Page) -> list[str]:
+    """Links to the form as each picture was asked for."""
+    links = [str(a["href"]) for a in page.all("a") if "data-use" in a]
+    return [link for link in links if "from=" not in link]
+
+
 def test_a_picture_leads_to_others(client: FlaskClient) -> None:
     page = send(client, prompt="a lamp", num_inference_steps="2", num_images="3", seed="5")
     near = Form(page, "seed")
@@ -281,7 +289,7 @@ def test_a_picture_leads_to_others(client: FlaskClient) -> None:
     assert "Seed 5 · 448 × 160" in send(client, **banner).text
     other = Form(page, "brand", "plain", seed="5")
     assert "Seed 5 · 320 × 192" in send(client, **other).text
-    links = sorted(str(a["href"]) for a in page.all("a", **{"class": "chip"}) if "data-use" in a)
+    links = sorted(settings_in(page))
     assert len(links) == 3
     form = open_page(client, links[1])
     assert form.one("input", id="seed")["value"] == "6"
@@ -291,7 +299,7 @@ def test_a_picture_leads_to_others(client: FlaskClient) -> None:
 
 def test_the_same_settings_give_the_same_picture(client: FlaskClient) -> None:
     page = send(client, prompt="a lamp", num_images="3", format="banner")
-    links = [str(a["href"]) for a in page.all("a") if "data-use" in a]
+    links = settings_in(page)
     said = [dict(parse_qsl(urlsplit(link).query)) for link in links]
     said.sort(key=lambda one: int(one["seed"]))
     [again] = files_of(client, send(client, **said[1]))
@@ -304,7 +312,7 @@ def test_logo_and_words_are_laid_on_and_said_again(client: FlaskClient) -> None:
     assert files_of(client, page) != files_of(client, plain)
     assert "Without logo and words" in page.text
     assert "Without logo and words" not in plain.text
-    [link] = [str(a["href"]) for a in page.all("a") if "data-use" in a]
+    [link] = settings_in(page)
     form = open_page(client, link)
     assert form.one("input", id="headline")["value"] == "Sale <now>"
     assert form.one("input", id="legal")["value"] == "T&C"
@@ -368,6 +376,102 @@ def test_a_picture_that_is_not_there_is_none_to_start_from(
     assert "hidden" not in page.one("div", role="alert")
 
 
+def picture(colour: str, size: tuple[int, int] = (64, 96)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def send_files(client: FlaskClient, status: int = 200, **fields: Any) -> Page:
+    """As a browser sends the form: a file that nobody chose has no name."""
+    form: dict[str, Any] = _body(strength="0.5", format="square") | fields
+    for name in ("init_image", "mask"):
+        data = form.get(name, b"")
+        form[name] = FileStorage(io.BytesIO(data), "a.png" if data else "")
+    # Bytes: werkzeug's client leaves a large form's temporary file to the garbage collector.
+    boundary, body = encode_multipart(form)
+    response = client.post("/", data=body, content_type=f"multipart/form-data; boundary={boundary}")
+    assert (response.status_code, response.mimetype) == (status, "text/html")
+    return Page(response.text)
+
+
+def test_a_picture_that_is_sent_is_started_from(client: FlaskClient) -> None:
+    same: dict[str, Any] = {"seed": "3", "num_inference_steps": "4"}
+    words = files_of(client, send_files(client, **same))  # the form always says a strength
+    red = send_files(client, init_image=picture("red"), **same)
+    assert "Seed 3 · 256 × 256" in red.text
+    assert len({*words, *files_of(client, red)}) == 2
+    own = send_files(client, init_image=picture("red"), shape="own", **same)
+    assert "Seed 3 · 64 × 96" in own.text
+    part = Image.new("L", (64, 96))
+    part.paste(255, (0, 0, 32, 96))
+    mask = io.BytesIO()
+    part.save(mask, "PNG")
+    masked = send_files(
+        client, init_image=picture("red"), mask=mask.getvalue(), shape="own", **same
+    )
+    [file] = files_of(client, masked)
+    with Image.open(io.BytesIO(file)) as made:
+        assert made.getpixel((60, 50)) == (255, 0, 0)
+        assert made.getpixel((4, 50)) != (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"init_image": b"GIF89a"}, "init_image", "is no PNG, JPEG or WebP picture"),
+        ({"init_image": picture("red")[:-30]}, "init_image", "is cut short or damaged"),
+        ({"mask": picture("white")}, "mask", "goes with init_image"),
+        (
+            {"init_image": picture("red"), "mask": picture("white", (8, 8))},
+            "mask",
+            "must have one size",
+        ),
+        ({"init_image": picture("red"), "strength": "7"}, "strength", "must be 1.0 or less"),
+        (
+            {"init_image": picture("red"), "strength": "0.1", "num_inference_steps": "4"},
+            "strength",
+            "0.1 of 4 steps is not even one",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_picture_stands_beside_it(
+    client: FlaskClient, fields: dict[str, Any], field: str, message: str
+) -> None:
+    page = send_files(client, 422, **fields)
+    assert message in page.text
+    assert "hidden" not in page.one("p", id=f"{field}-message")
+    assert "open" in page.one("details", id="source")
+
+
+def test_a_form_with_files_has_its_limits(client: FlaskClient) -> None:
+    assert "too much text" in send_files(client, 413, prompt="x" * 70_000).text
+    assert "too large a picture" in send_files(client, 413, init_image=b"x" * (21 << 20)).text
+    assert "at most 15 MiB" in send_files(client, 422, init_image=b"x" * (16 << 20)).text
+
+
+def test_one_starts_from_the_picture_without_logo_and_words(client: FlaskClient) -> None:
+    same = {"seed": "4", "num_inference_steps": "4"}
+    page = send(client, headline="Sale", **same)
+    [name] = [str(a["data-picture"]) for a in page.all("figure") if "data-picture" in a]
+    plain = send(client, **same)
+    [other] = [str(a["data-picture"]) for a in plain.all("figure") if "data-picture" in a]
+    changed = [
+        files_of(client, send(client, strength="0.5", **same, **{"from": one}))
+        for one in (name, other)
+    ]
+    assert changed[0] == changed[1]
+    path = "/generations/{}/images/{}".format(*name.split("/"))
+    assert (
+        client.get(f"{path}?clean=1").data
+        == client.get("/generations/{}/images/{}".format(*other.split("/"))).data
+    )
+    form = open_page(client, f"/?from={name}&strength=0.3")
+    assert form.one("img", src=f"{path}?clean=1")
+    assert form.one("input", id="strength")["value"] == "0.3"
+    assert "hidden" in open_page(client, "/?from=x").one("figure", **{"class": "easel"})
+
+
 def test_warnings_are_shown(client: FlaskClient) -> None:
     assert "past the text encoder" in send(client, prompt="word " * 90).text
 
@@ -398,7 +502,7 @@ def test_a_fault_stands_beside_its_field_and_nothing_typed_is_lost(
     assert faulty["aria-invalid"] == "true"
     assert "autofocus" in faulty
     assert "hidden" in page.one("div", id="alert")
-    assert ("open" in page.one("details", **{"class": "advanced"})) == (field in ADVANCED)
+    assert ("open" in page.one("details", **{"class": "part advanced"})) == (field in ADVANCED)
     assert "no words" in page.text
     if field in ("seed", "campaign"):
         assert page.one("input", id=field)["value"] == text

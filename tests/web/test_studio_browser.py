@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import re
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import NOTE_VIOLATIONS
+from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 from studio_brands import write_studio_brands
 from web_server import Server
@@ -294,6 +296,63 @@ def test_settings_are_kept_in_the_browser_and_the_prompt_is_measured(visit: Visi
     expect(page.get_by_role("button", name="Our <b>banner</b>")).to_have_count(0)
 
 
+def photograph(colour: str, size: tuple[int, int] = (320, 240)) -> dict[str, Any]:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return {"name": "photo.png", "mimeType": "image/png", "buffer": file.getvalue()}
+
+
+def pixels_of(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file)).convert("RGB")
+
+
+def test_a_picture_of_one_s_own_is_started_from_and_painted_on(visit: Visit) -> None:
+    page = visit()
+    page.get_by_text("Start from a picture").first.click()
+    chooser = page.get_by_label("Picture", exact=True)
+    chooser.set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
+    expect(page.get_by_role("status")).to_contain_text("no picture that this browser can read")
+    chooser.set_input_files(photograph("red", (3200, 2400)))  # larger than anybody needs
+    start = page.get_by_role("img", name="The picture to start from")
+    expect(page.get_by_role("status")).to_have_text("The picture is in the form.")
+    assert start.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [1536, 1152]
+    chooser.set_input_files(photograph("red"))
+    until(lambda: start.evaluate("img => img.naturalWidth") == 320)
+    page.get_by_label("Keep the shape").check()
+    page.get_by_role("button", name="Change only a part").click()
+    sheet = page.get_by_role("application", name="Paint over what shall change")
+    sheet.hover()
+    box = sheet.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 4, box["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 4, box["y"] + box["height"] - 4, steps=3)
+    page.mouse.up()
+    sheet.press("Shift+ArrowUp")  # from where the brush is
+    page.reload()
+    expect(sheet).to_be_visible()  # and what was painted on it
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps").fill("10")
+    generate(page, "a mug")
+    [file] = shown_pictures(page, 1)
+    made = pixels_of(file)
+    assert made.size == (320, 240)
+    assert made.getpixel((300, 120)) == (255, 0, 0)
+    assert made.getpixel((5, 120)) != (255, 0, 0)
+    page.get_by_role("button", name="Remove it").click()
+    expect(start).to_be_hidden()
+    more(page).get_by_role("link", name="Start from this picture").click()
+    expect(start).to_be_visible()
+    until(lambda: start.evaluate("img => img.naturalWidth") == 320)
+    page.reload()
+    expect(start).to_be_visible()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(results(page)).to_have_count(2)
+    assert shown_pictures(page, 1) != [file]
+    more(page).get_by_role("link", name="Use these settings").click()
+    expect(start).to_be_hidden()  # those are without it
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_is_found_by_axe(visit: Visit, scheme: str) -> None:
     page = visit(color_scheme=scheme, reduced_motion="reduce")
@@ -361,7 +420,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="2", exact=True)).to_be_checked()
-    for _ in range(7):  # seed, lock, headline, small print, presets, advanced, Generate
+    for _ in range(7):  # seed, lock, four closed parts, Generate
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_focused()
     page.keyboard.press("Enter")

@@ -38,6 +38,9 @@ _FILE = (
         "Another format than that of the stored file.",
         {"type": "string", "enum": list(OutputFormat)},
     ),
+    Parameter(
+        "clean", "query", "Without logo and words, if they were laid on.", {"type": "boolean"}
+    ),
     Parameter("download", "query", "To be saved, not shown.", {"type": "boolean"}),
 )
 

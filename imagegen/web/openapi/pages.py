@@ -17,6 +17,7 @@ from imagegen.web.openapi.operation import (
     Parameter,
     page,
 )
+from imagegen.web.studio.asking import FILES, PICTURES
 from imagegen.web.studio.shell import THEMES
 from imagegen.web.studio.texts import LANGUAGES
 from imagegen.web.studio.views import FORM_FIELDS
@@ -25,8 +26,14 @@ _FORM = "application/x-www-form-urlencoded"
 _FIELDS: Mapping[str, Any] = {
     "type": "object",
     "description": "Fields of POST /generate, as text.",
-    "properties": dict.fromkeys((*FORM_FIELDS, "from", "strength"), TEXT),
+    "properties": dict.fromkeys(sorted({*FORM_FIELDS} - {*PICTURES}), TEXT),
 }
+_WITH_FILES: Mapping[str, Any] = {
+    **_FIELDS,
+    "description": "The same, with pictures as files.",
+    "properties": {**_FIELDS["properties"], **dict.fromkeys(PICTURES, FILE)},
+}
+_FORMS = {_FORM: _FIELDS, FILES: _WITH_FILES}
 _PREFERENCES: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -56,7 +63,7 @@ PAGE_OPERATIONS: Operations = {
         tag="Pages",
         summary="The studio's form, without scripts",
         description="Other sites' forms get 403.",
-        body={_FORM: _FIELDS},
+        body=_FORMS,
         answers={
             status: page(text)
             for status, text in {
@@ -75,9 +82,10 @@ PAGE_OPERATIONS: Operations = {
         tag="Pages",
         summary="The studio's form, for its script",
         description="Answered as soon as there is a place for the pictures. `from` names a picture "
-        "of yours, such as `gen_…/0`, in place of `init_image`. Other sites' forms get 403.",
+        "of yours, such as `gen_…/0`, in place of `init_image`; `shape=own` keeps its shape, "
+        "whatever the format. Other sites' forms get 403.",
         parameters=(Parameter("Idempotency-Key", "header", "As for POST /generate."),),
-        body={_FORM: _FIELDS},
+        body=_FORMS,
         answers={202: page("What is known of it then")},
         failures=(
             *GENERATING,

@@ -1,9 +1,10 @@
 // Create: results join the page as they come about. Without this script the same form works too,
 // a page at a time.
 
-import { checkedFormat, clearFaults, fill, form, openForm, raise, refreshChoices, tell } from "./form.js";
+import { checkedFormat, clearFaults, fill, form, openForm, raise, refreshChoices, tell, words } from "./form.js";
 import { articlesIn, fetchArticles, follow } from "./live.js";
 import { openPictures } from "./pictures.js";
+import { openSource, removeSource, sentPictures } from "./source.js";
 import { t } from "./texts.js";
 import { openWriting } from "./writing.js";
 
@@ -27,17 +28,19 @@ let warmedAt = -WARM_MS;
 
 // Asking
 
-async function send(body, key) {
+// pictures: files, by their fields, or the promise of them.
+async function send(body, key, pictures = {}) {
   const since = performance.now();
   clearFaults();
   const shown = placeholder(body);
   results.prepend(shown);
   showStage();
   sending += 1;
-  remember(SENDING, { key, body: String(body) });
   say(waiting());
   try {
-    const answer = await post(body, key);
+    const files = Object.entries(await pictures);
+    remember(SENDING, { key, body: String(body), pictures: files.map(([name]) => name) });
+    const answer = await post(body, files, key);
     if (!answer.ok) {
       say("");
       await tell(answer);
@@ -60,8 +63,11 @@ async function send(body, key) {
   }
 }
 
-async function post(body, key) {
-  const options = { method: "POST", body: new URLSearchParams(body), headers: { "Idempotency-Key": key } };
+async function post(body, files, key) {
+  const said = new URLSearchParams(body);
+  const data = files.length ? new FormData() : said;
+  if (files.length) for (const [name, value] of [...said, ...files]) data.append(name, value);
+  const options = { method: "POST", body: data, headers: { "Idempotency-Key": key } };
   for (const ms of TRIES_MS) {
     try {
       return await fetch(form.dataset.start, options);
@@ -155,9 +161,15 @@ function recall(name) {
   }
 }
 
+async function resend({ key, body, pictures: wanted }) {
+  const files = wanted.length ? await sentPictures().catch(() => ({})) : {};
+  if (wanted.every((name) => files[name])) send(body, key, files);
+  else remember(SENDING, null);
+}
+
 async function restore() {
   const cut = recall(SENDING);
-  if (cut) send(cut.body, cut.key);
+  if (cut) resend(cut);
   const ids = recall(KEPT) ?? [];
   for (let tries = 0; ids.length && tries < 30; tries += 1) {
     try {
@@ -224,6 +236,12 @@ async function look() {
   }
 }
 
+// The settings of a picture, with the one that it starts from or without any.
+function use(said) {
+  removeSource();
+  fill(said);
+}
+
 // A start is told stretch by stretch, with what earlier ones took.
 function showPhases() {
   phases.hidden = state.phases.length === 0;
@@ -241,12 +259,13 @@ function showPhases() {
 reveal(document);
 openForm();
 openWriting();
+openSource({ say });
 restore();
-openPictures(results, { say, ask: (fields) => send(fields, newKey()), use: fill });
+openPictures(results, { say, ask: (fields) => send(fields, newKey()), use });
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!sending) send(new URLSearchParams(new FormData(form)), newKey());
+  if (!sending) send(words(), newKey(), sentPictures());
 });
 form.addEventListener("click", (event) => {
   const example = event.target.closest("[data-example]");

@@ -30,6 +30,12 @@ export function showBrand() {
   form.elements.scheduler.options[0].textContent = name ? t("scheduler_brands", { name }) : t("scheduler_unknown");
 }
 
+// What the form says in words: files are kept by source.js.
+export function words() {
+  const said = [...new FormData(form)].filter(([, value]) => typeof value === "string");
+  return new URLSearchParams(said);
+}
+
 export function checkedFormat() {
   return form.querySelector("#formats [name=format]:checked");
 }
@@ -38,7 +44,7 @@ export function checkedFormat() {
 export async function refreshChoices() {
   const answer = await fetch(form.action);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const said = new FormData(form);
+  const said = words();
   for (const id of ["formats", "scheduler"]) {
     const content = [...fresh.getElementById(id).childNodes];
     document.getElementById(id).replaceChildren(...content);
@@ -55,12 +61,15 @@ export function fill(said) {
   if (!form.querySelector("[name=brand]:checked")) form.querySelector("[name=brand]").checked = true;
   showBrand();
   for (const control of form.elements) {
-    if (!control.name || control.name === "brand") continue;
+    if (!control.name || control.name === "brand" || control.type === "file") continue;
     const value = said.get(control.name) ?? "";
     if (control.type === "radio") {
       if (value) control.checked = control.value === value && !control.matches(":disabled");
     } else if (control.type === "checkbox") control.checked = control.value === value;
-    else control.value = value;
+    else control.value = value || (control.type === "range" ? control.defaultValue : "");
+  }
+  for (const kit of form.querySelectorAll("details:has(.kit)")) {
+    kit.open ||= ["headline", "legal"].some((name) => said.get(name)) || said.has("logo");
   }
   showLock();
   form.dispatchEvent(new Event("filled"));
@@ -127,7 +136,7 @@ export function clearFaults() {
 
 function keepDraft() {
   try {
-    sessionStorage.setItem(DRAFT, String(new URLSearchParams(new FormData(form))));
+    sessionStorage.setItem(DRAFT, String(words()));
   } catch {
     // No room, or no permission: it is on the page all the same.
   }

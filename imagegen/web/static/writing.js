@@ -1,6 +1,6 @@
 // Beside the form: how much of the prompt is read, and settings that somebody keeps in this browser.
 
-import { fill, form } from "./form.js";
+import { fill, form, words } from "./form.js";
 import { t } from "./texts.js";
 
 const PRESETS = "imagegen-studio-presets";
@@ -29,7 +29,7 @@ export function openWriting() {
   });
   own.addEventListener("click", (event) => {
     const use = event.target.closest("[data-use-preset]");
-    if (use) fill(new URLSearchParams(presets()[use.dataset.usePreset]));
+    if (use) fill(withStart(new URLSearchParams(presets()[use.dataset.usePreset])));
     const forget = event.target.closest("[data-forget]");
     if (forget) keep(Object.fromEntries(Object.entries(presets()).filter(([name]) => name !== forget.dataset.forget)));
   });
@@ -66,6 +66,11 @@ function presets() {
   }
 }
 
+function withStart(said) {
+  said.set("from", form.elements.from.value);
+  return said;
+}
+
 function keep(all) {
   try {
     localStorage.setItem(PRESETS, JSON.stringify(all));
@@ -76,7 +81,8 @@ function keep(all) {
 }
 
 function save() {
-  const said = new URLSearchParams(new FormData(form));
+  const said = words();
+  said.delete("from"); // a picture to start from is no setting
   const name = nameField.value.trim() || said.get("prompt").trim().slice(0, 40);
   if (!name) {
     nameField.focus();

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
+from imagegen.edits import DEFAULT_STRENGTH
 from imagegen.errors import ImagegenError, UnknownGeneration
 from imagegen.generations.records import GenerationRecord
 from imagegen.library import Library
@@ -18,7 +19,7 @@ from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators, Engine, GenerationDesk, PictureService
 from imagegen.web.errors import tell_failure
 from imagegen.web.negotiation import idempotency_key
-from imagegen.web.studio.asking import asked_of, form_fields
+from imagegen.web.studio.asking import asked_of, form_fields, start_of
 from imagegen.web.studio.reading import register_reading
 from imagegen.web.studio.results import ResultView
 from imagegen.web.studio.selection import register_selection
@@ -111,6 +112,8 @@ class _Studio:
             view=StudioView.of(self.brands, self.engine.status().model, said),
             said=said,
             told=Told.of(error, current_texts()),
+            start=start_of(said),
+            strength=DEFAULT_STRENGTH,
             result=result,
             state=self.state(),
         )

@@ -95,6 +95,10 @@ class ResultView:
         """The form that asks for this picture again."""
         return {**self.settings, "seed": str(image.seed)}
 
+    def start_from(self, index: int, image: GeneratedImage) -> dict[str, str]:
+        """The form that makes others of this picture, to be changed before it is sent."""
+        return {**self.settings_of(image), "from": f"{self.record.id}/{index}"}
+
     @property
     def next_seed(self) -> int:
         """Where the near ones begin: after those that are there."""

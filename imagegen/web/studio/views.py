@@ -19,9 +19,10 @@ from imagegen.presets.view import BrandView
 from imagegen.web.studio.texts import Texts
 
 # for programs; here a format says the size
-_NOT_HERE = ("width", "height", "deadline_s", "init_image", "mask", "strength", "overlay", "score")
+_NOT_HERE = ("width", "height", "deadline_s", "overlay", "score")
 FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in _NOT_HERE)
-FORM_FIELDS = (*FIELDS, "logo", "headline", "legal")  # those three make `overlay`
+# Three make `overlay`, two say which picture to start from, and whether it gives the shape.
+FORM_FIELDS = (*FIELDS, "logo", "headline", "legal", "from", "shape")
 ADVANCED = (
     "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "adapter_scale",
     "output_format", "output_quality", "campaign", "exact",
