@@ -42,7 +42,9 @@ cd "$(dirname "$0")/.."
 
 readonly apis=(
   run.googleapis.com cloudbuild.googleapis.com artifactregistry.googleapis.com storage.googleapis.com
-  cloudtasks.googleapis.com iam.googleapis.com iamcredentials.googleapis.com # the last one: tokens for the check of a candidate, signed links
+  cloudtasks.googleapis.com iam.googleapis.com
+  cloudresourcemanager.googleapis.com # the project's roles
+  iamcredentials.googleapis.com # tokens for the check of a candidate, signed links
 )
 readonly repository=imagegen
 readonly queue=imagegen
@@ -171,7 +173,7 @@ let_call() {
   done
 }
 
-there projects describe "$project" ||
+gcloud projects describe "$project" --quiet >/dev/null ||
   fail "cannot see the project $project: is it its id, and are you logged in (gcloud auth login)?"
 enable_apis
 create_repository

@@ -139,6 +139,7 @@ class Front:
     metrics: Metrics
     identities: Identities | None  # where callers must say who they are
     meter: PromptMeter
+    live_brands: LiveBrands | None = None  # where they are in a bucket
     deposits: Deposits | None = None  # where generations wait in a queue outside
     deliveries: None = None  # that calls the renderer
 
@@ -148,6 +149,8 @@ class Front:
             self.identities.start()
         if self.deposits is not None:
             self.deposits.prepare()
+        if self.live_brands is not None:
+            self.live_brands.start(None)
 
     def warm(self) -> None:
         """Wakes the renderer for somebody who has begun to type."""
@@ -166,5 +169,7 @@ class Front:
     def stop(self) -> None:
         """Whoever still waits is told, and the renderer that nobody waits."""
         self.campaigns.driver.close()
+        if self.live_brands is not None:
+            self.live_brands.stop()
         self.service.stop()
         self.engine.stop()

@@ -58,7 +58,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     line = Line(settings.render_url)
     _check_reading(settings)
     storage = open_storage(settings.storage)
-    catalog = PresetCatalog.load(Path(settings.presets))
+    catalog, live_brands = _brands_of(settings, None)  # whoever renders holds them to the model
     metrics = Metrics()
     renderer = RemoteRenderer(line)
     service = RemoteService(settings, catalog, line, renderer, storage, metrics)
@@ -67,6 +67,8 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
     archive = Archive(Register(records), keeper, storage, settings.deadline_s, service.door)
     deposits = _deposits(settings, archive, catalog, renderer, renderer.warm)
     generations = RemoteGenerations(service, archive, deposits)
+    if live_brands is not None:
+        _watch_brands(metrics, live_brands)
     return Front(
         settings=settings,
         catalog=catalog,
@@ -79,6 +81,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
         metrics=metrics,
         identities=Identities.of(settings),
         meter=PromptMeter(None),
+        live_brands=live_brands,
         deposits=deposits,
     )
 
@@ -184,6 +187,11 @@ def _check_storage(settings: Settings) -> None:
     """
     storage = open_storage(settings.storage)
     storage.check()
+    _check_signing(settings, storage)
+
+
+def _check_signing(settings: Settings, storage: Storage) -> None:
+    """Of links, where they are to be signed. Raises InvalidSettings."""
     if settings.urls == "signed":
         try:
             storage.signed_url("imagegen-check.txt", 60)
@@ -196,7 +204,12 @@ def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
 
     From a folder, all or none; from a bucket, those that are in order, and who follows the others.
     """
-    model_folder = local_model_folder(settings.model)
+    return _brands_of(settings, local_model_folder(settings.model))
+
+
+def _brands_of(
+    settings: Settings, model_folder: Path | None
+) -> tuple[PresetCatalog, LiveBrands | None]:
     if not settings.presets.startswith("gs://"):
         return PresetCatalog.load(Path(settings.presets), model_folder), None
     from imagegen.live_brands import LiveBrands
@@ -206,11 +219,15 @@ def load_brands(settings: Settings) -> tuple[PresetCatalog, LiveBrands | None]:
 
 
 def _check_reading(settings: Settings) -> None:
-    """The role `web` writes no pictures and need not be able to. Raises InvalidSettings."""
+    """The role `web` writes no pictures and need not be able to; the links that it tells of those
+    in Storage it signs itself. Raises InvalidSettings.
+    """
+    storage = open_storage(settings.storage)
     try:
-        open_storage(settings.storage).read("imagegen-check.txt")
+        storage.read("imagegen-check.txt")
     except StorageUnavailable as error:
         raise InvalidSettings(f"IMAGEGEN_STORAGE: {error}") from error
+    _check_signing(settings, storage)
 
 
 def _watch(metrics: Metrics, engine: RenderProcess, service: ImageService) -> None:

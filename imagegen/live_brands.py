@@ -60,13 +60,16 @@ class LiveBrands:
             raise InvalidPreset("\n".join(fault for some in faults.values() for fault in some))
         self._known = [_loras(preset) for preset in presets]
         self.catalog = PresetCatalog(())
-        self._renew: Renew = _never
+        self._renew: Renew | None = _never
         self.loaded_at = 0.0  # seconds since 1970
         self._swap(presets, self._sentences(faults, folder))
         self._stopping = threading.Event()
 
-    def start(self, renew: Renew) -> None:
-        """From now on the bucket is looked at every POLL_S seconds, give or take a fifth."""
+    def start(self, renew: Renew | None) -> None:
+        """From now on the bucket is looked at every POLL_S seconds, give or take a fifth.
+
+        renew: None where nothing is rendered, so that every LoRA will do.
+        """
         self._renew = renew
         threading.Thread(target=self._follow, name="brands", daemon=True).start()
 
@@ -115,10 +118,12 @@ class LiveBrands:
             return
         old = [preset for preset in self.catalog if preset.id in refused]
         self._swap([*taken.values(), *old], refused)
-        if strangers:
-            self._make_known(strangers, refused)
+        if strangers and self._renew is not None:
+            self._make_known(self._renew, strangers, refused)
 
-    def _make_known(self, strangers: list[BrandPreset], refused: dict[str, str]) -> None:
+    def _make_known(
+        self, renew: Renew, strangers: list[BrandPreset], refused: dict[str, str]
+    ) -> None:
         """Waits for a renderer that knows their LoRAs, beside those that pictures still wait for.
 
         Meanwhile, and for good if there is none, the brands are what they were.
@@ -126,7 +131,7 @@ class LiveBrands:
         brands = [*self.catalog, *strangers]
         why: str | None
         try:
-            why = self._renew([preset.adapters for preset in brands]).result()
+            why = renew([preset.adapters for preset in brands]).result()
         except Busy as error:  # the engine has failed, or is about to stop
             why = str(error)
         ids = {preset.id for preset in strangers}
@@ -148,6 +153,8 @@ class LiveBrands:
 
     def _has_loras(self, preset: BrandPreset) -> bool:
         """The renderer made room, at its start, for what each brand had then, and for no more."""
+        if self._renew is None:
+            return True
         return any(_loras(preset) <= known for known in [Counter[str](), *self._known])
 
     @staticmethod

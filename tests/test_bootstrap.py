@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sample_brands import write_brands
 
-from imagegen.bootstrap import build
+from imagegen.bootstrap import build, build_for_role
 from imagegen.engine.fake import FakeRenderer
 from imagegen.errors import InvalidModel, InvalidPreset, InvalidSettings, OperatorError
 from imagegen.generation import GenerationRequest
@@ -72,6 +72,14 @@ def test_a_mistake_stops_the_start(
 ) -> None:
     with pytest.raises(error, match=words):
         build(settings(folder, **changes))
+
+
+def test_pages_that_cannot_sign_links_do_not_start(folder: Path) -> None:
+    """They tell of what is in Storage: the links of that are theirs to sign."""
+    front = {"role": "web", "render_url": "http://127.0.0.1:9"}
+    build_for_role(settings(folder, **front))
+    with pytest.raises(InvalidSettings, match="a folder cannot sign links"):
+        build_for_role(settings(folder, urls="signed", **front))
 
 
 def test_a_preset_s_fault_stops_the_start(folder: Path) -> None:

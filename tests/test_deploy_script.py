@@ -49,6 +49,21 @@ ROLES = [
 ]  # fmt: skip
 
 
+# What somebody needs on the project who is no owner, by the first word of a command.
+ROLE_FOR = {
+    "services": "Service Usage Admin",
+    "artifacts": "Artifact Registry Administrator",
+    "storage": "Storage Admin",
+    "tasks": "Cloud Tasks Admin",
+    "iam": "Service Account Admin",
+    "projects": "Project IAM Admin",
+    "builds": "Cloud Build Editor",
+    "run": "Cloud Run Admin",  # to say who may call a service
+    "logging": "Logs Viewer",
+    "secrets": "Secret Manager Admin",
+}
+
+
 @pytest.fixture
 def gcloud(tmp_path: Path) -> FakeGcloud:
     return FakeGcloud(tmp_path / "bin")
@@ -121,6 +136,15 @@ def test_the_page_says_the_same_roles_and_what_an_hour_costs(repository):
     given = {role.removeprefix("roles/") for _, _, role, _ in ROLES}
     assert set(re.findall(r"`([a-z]+\.[a-zA-Z.]+)`", table)) == given
     assert f"${Settings().usd_per_hour:.2f} an hour" in page
+
+
+def test_the_page_names_the_role_for_each_command_of_the_script_and_its_own(gcloud, repository):
+    deploy(gcloud, repository, "--project", PROJECT, "--region", REGION)
+    page = (repository / "docs" / "deploy.md").read_text()
+    used = {call[0] for call in gcloud.calls()} | set(re.findall(r"\bgcloud (\w+) \w", page))
+    needed = {ROLE_FOR[word] for word in used - {"auth"}}
+    before = " ".join(page.partition("## Before")[2].partition("\n## ")[0].split())
+    assert {role for role in needed if role not in before} == set()
 
 
 def test_the_build_gets_its_words_whole(gcloud, repository):
@@ -230,6 +254,7 @@ def test_a_mistake_is_one_sentence_and_exit_2(gcloud, repository, arguments, sen
 def test_a_project_nobody_sees_is_told_before_anything_is_made(gcloud, repository):
     done = deploy(gcloud, repository, "--project", "another-project", "--region", REGION)
     assert done.returncode == 1
+    assert "NOT_FOUND" in done.stderr  # gcloud's own word: it may be another reason
     assert "cannot see the project another-project" in done.stderr
     assert len(gcloud.calls()) == 1
 

@@ -19,7 +19,7 @@ from sample_brands import write_brands
 
 from imagegen import cli, live_brands
 from imagegen.application import Application
-from imagegen.bootstrap import build
+from imagegen.bootstrap import build, build_for_role
 from imagegen.errors import InvalidPreset, InvalidSettings, StorageUnavailable
 from imagegen.generation import AdapterUse, GenerationRequest
 from imagegen.live_brands import UNKNOWN_LORAS, LiveBrands
@@ -172,6 +172,34 @@ def test_a_new_lora_renews_the_renderer_of_a_running_service(
     assert not catalog.refused
     after = service.generate(GenerationRequest(brand="aurora", prompt="x"))
     assert after.preset_version == catalog.get("aurora").version
+
+
+def test_the_pages_follow_the_bucket_too_and_need_no_renderer_for_it(
+    brands: Published, tmp_path: Path
+) -> None:
+    settings = Settings(
+        role="web",
+        render_url="http://127.0.0.1:9",
+        presets=brands.url,
+        storage=f"file:{tmp_path}/output",
+    )
+    front = build_for_role(settings)
+    client = create_app(front).test_client()
+    front.start()
+    try:
+        shutil.copytree(brands.folder / "pop", brands.folder / "rock")
+        brands.change("rock", "defaults:", "adapters: [{file: x.safetensors}]\ndefaults:")
+        save_file({"x": np.ones((2, 2), np.float32)}, brands.folder / "rock" / "x.safetensors")
+        (brands.folder / "pop" / "preset.yaml").write_text(BROKEN)
+        brands.push()
+        wait_for(lambda: "rock" in front.catalog)
+        answer = client.get("/brands").get_json()
+        metrics = client.get("/metrics").data
+    finally:
+        front.stop()
+    assert {brand["id"] for brand in answer["brands"]} == {"aurora", "pop", "rock"}
+    assert [refused["brand"] for refused in answer["refused"]] == ["pop"]
+    assert b"imagegen_preset_refused 1.0" in metrics
 
 
 @pytest.mark.torch

@@ -87,8 +87,7 @@ class RemoteService:
                     for image in generation.images:
                         on_image(image, self._file(image))
         except ServiceUnreachable as error:  # all else the renderer counts
-            brand = self._catalog.get(request.brand).id
-            self._metrics.ended_without_pictures(brand, error.code)
+            self._metrics.ended_without_pictures(request.brand, error.code)  # it was one, then
             raise
         return generation
 
