@@ -173,6 +173,20 @@ def test_a_damaged_file_is_refused_by_name(server: FakeBucket, url: str, tmp_pat
     assert contents(cache_of(server, tmp_path / "cache").folder(url)) == FILES
 
 
+@pytest.mark.parametrize("left", [b"", b"cut off"])
+def test_an_object_that_is_shorter_than_the_manifest_says_is_refused_by_name(
+    server: FakeBucket, url: str, tmp_path: Path, left: bytes
+) -> None:
+    """Not as if the bucket were out of reach: asking for it again and again would not help."""
+    push(server, write(tmp_path / "model", FILES), url)
+    sha256 = hashlib.sha256(FILES["unet/twice.safetensors"]).hexdigest()
+    overwrite(server, url, f"objects/{sha256}", left)
+    with pytest.raises(InvalidSettings, match=rf"objects/{sha256} ends at {len(left)} bytes"):
+        cache_of(server, tmp_path / "cache").folder(url)
+    push(server, tmp_path / "model", url)  # which sends what has another size
+    assert contents(cache_of(server, tmp_path / "cache").folder(url)) == FILES
+
+
 def test_what_a_power_cut_left_damaged_is_fetched_again(
     server: FakeBucket, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,13 +72,21 @@ class BucketFolder:
         return ABSENT if blob is None else _found(blob)
 
     def read_range(self, name: str, start: int, size_bytes: int) -> bytes:
-        """A piece of the object. Nothing is verified here: a checksum is the whole object's."""
+        """A piece of the object. Nothing is verified here: a checksum is the whole object's.
+
+        Raises InvalidSettings where the object ends before it, as asking again would not help.
+        """
         with self._reaching(f"cannot read {self.url}/{name}"):
-            data: bytes = self._blob(name).download_as_bytes(
-                start=start, end=start + size_bytes - 1, checksum=None, **self._bounds
+            try:
+                data: bytes = self._blob(name).download_as_bytes(
+                    start=start, end=start + size_bytes - 1, checksum=None, **self._bounds
+                )
+            except api_exceptions.RequestRangeNotSatisfiable:
+                data = b""
+        if len(data) != size_bytes:
+            raise InvalidSettings(
+                f"{self.url}/{name} ends at {start + len(data):,} bytes, where there should be more"
             )
-            if len(data) != size_bytes:
-                raise OSError(f"{len(data)} bytes came instead of {size_bytes}")
         return data
 
     def upload(self, name: str, content: BinaryIO, size_bytes: int, seen: FoundObject) -> None:
