@@ -87,7 +87,8 @@ class Application:
                 times.keep(status.start_s)
 
     def warm(self) -> None:
-        """Nothing: the model loads from the start on."""
+        """The model loads from the start on. A campaign begun elsewhere is told of by this, too."""
+        self.campaigns.driver.ring()
 
     def drain(self, pictures_s: float, answers_s: float) -> None:
         """Refuses new requests at once, gives those in flight what fits, then stops.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imagegen.application import Application, Front
 from imagegen.callers import Deliverer, Identities
 from imagegen.campaigns import Campaigns
+from imagegen.campaigns.bells import Bell, BellHere, BellOfQueue, BellOnTheLine
 from imagegen.campaigns.driver import Desk, Driver
 from imagegen.campaigns.store import CampaignStore
 from imagegen.clip_tokens import PromptMeter
@@ -77,7 +78,7 @@ def build_for_role(settings: Settings, logs: LogStyle | None = None) -> Applicat
         service=service,
         generations=generations,
         library=_library(records, archive, storage),
-        campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
+        campaigns=_campaigns(settings, records, catalog, archive, generations, renderer),
         metrics=metrics,
         identities=Identities.of(settings),
         meter=PromptMeter(None),
@@ -120,7 +121,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         service=service,
         generations=generations,
         library=_library(records, archive, storage),
-        campaigns=_campaigns(settings, CampaignStore(records), catalog, archive, generations),
+        campaigns=_campaigns(settings, records, catalog, archive, generations),
         metrics=metrics,
         identities=Identities.of(settings),
         meter=PromptMeter(local_model_folder(settings.model)),
@@ -165,10 +166,22 @@ def _room(settings: Settings, engine: RenderProcess) -> int:
 
 
 def _campaigns(
-    settings: Settings, store: CampaignStore, catalog: PresetCatalog, archive: Archive, desk: Desk
+    settings: Settings,
+    records: RecordStore,
+    catalog: PresetCatalog,
+    archive: Archive,
+    desk: Desk,
+    renderer: RemoteRenderer | None = None,
 ) -> Campaigns:
+    """renderer: where it is elsewhere."""
+    store = CampaignStore(records)
     most_pictures = max(1, min(_CAMPAIGN_PICTURES, settings.max_queue // 4))
-    return Campaigns(store, Driver(store, desk, most_pictures), catalog, archive)
+    driver = Driver(store, desk, most_pictures)
+    bell: Bell = BellHere(driver) if renderer is None else BellOnTheLine(renderer)
+    target = Target.of(settings)
+    if target is not None:
+        bell = BellOfQueue(CloudTasks(target), bell)
+    return Campaigns(store, driver, bell, catalog, archive)
 
 
 def _library(records: RecordStore, archive: Archive, storage: Storage) -> Library:

@@ -1,4 +1,5 @@
-"""CloudTasks: a queue outside, which calls the renderer for each generation until it has ended.
+"""CloudTasks: a queue outside, which calls the renderer for each generation until it has ended, and
+for each campaign now and then.
 
 It calls POST {url}/tasks/{id} in the name of a service account, and the renderer holds that request
 open while it renders: so Cloud Run sees the work, keeps instances for it and starts more.
@@ -88,10 +89,13 @@ class CloudTasks:
 
         threading.Thread(target=prepare, name="cloud-tasks", daemon=True).start()
 
-    def put(self, generation_id: str, accepted_at: datetime, longest_s: float) -> None:
-        """Put twice, it waits once. longest_s: what rendering may take.
+    def put(
+        self, path: str, moment: datetime, longest_s: float, *, due: datetime | None = None
+    ) -> None:
+        """Calls POST {url}/tasks/{path}. Put twice for the same moment, it waits once.
 
-        Raises ServiceUnreachable where it is not known to wait.
+        longest_s: what answering may take. due: not before. Raises ServiceUnreachable where it is
+        not known to wait.
         """
         from google.api_core.exceptions import AlreadyExists, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
@@ -99,14 +103,14 @@ class CloudTasks:
         try:
             client = self._connected()
             client.create_task(
-                request=self._request(generation_id, accepted_at, longest_s),
+                request=self._request(path, moment, longest_s, due),
                 retry=_retrying(),
                 timeout=_TRY_S,
             )
         except AlreadyExists:
             return  # an answer was lost, or somebody was quicker
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
-            detail = f"Cloud Tasks does not take {generation_id}: {error}"
+            detail = f"Cloud Tasks does not take {path}: {error}"
             raise ServiceUnreachable(detail, _AGAIN_S) from error
 
     def _connected(self) -> Any:
@@ -116,22 +120,23 @@ class CloudTasks:
             return self._client
 
     def _request(
-        self, generation_id: str, accepted_at: datetime, longest_s: float
+        self, path: str, moment: datetime, longest_s: float, due: datetime | None
     ) -> dict[str, Any]:
-        """Named by when it was accepted as well: a name that was used is refused for hours, also
-        where nothing came of it.
+        """Named by the moment as well: a name that was used is refused for hours, also where
+        nothing came of it.
         """
         target = self._target
-        name = f"{generation_id}-{int(accepted_at.timestamp() * 1_000)}"
+        name = f"{path.replace('/', '-')}-{int(moment.timestamp() * 1_000)}"
         hold_s = min(max(longest_s + _START_S, _SHORTEST_HOLD_S), _LONGEST_HOLD_S)
         return {
             "parent": target.queue,
             "task": {
                 "name": f"{target.queue}/tasks/{name}",
                 "dispatch_deadline": {"seconds": int(hold_s)},
+                **({} if due is None else {"schedule_time": due}),
                 "http_request": {
                     "http_method": "POST",
-                    "url": f"{target.url}/tasks/{generation_id}",
+                    "url": f"{target.url}/tasks/{path}",
                     "oidc_token": {
                         "service_account_email": target.account,
                         "audience": target.url,

@@ -10,10 +10,12 @@ import http.client
 import json
 import random
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -109,6 +111,10 @@ class FakeCloudTasks:
         return status
 
     def _deliver_until_answered(self, task: dict[str, Any]) -> None:
+        if "scheduleTime" in task:
+            due = datetime.fromisoformat(task["scheduleTime"]).timestamp()
+            if self._closed.wait(max(0.0, due - time.time())):
+                return
         for earlier in range(self.most_deliveries):
             with self._lock:
                 late_s = self._random.uniform(0, self.vices.late_s)

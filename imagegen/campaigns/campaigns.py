@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from imagegen.callers import Caller
+from imagegen.campaigns.bells import Bell
 from imagegen.campaigns.driver import Driver
 from imagegen.campaigns.plan import Pasted, Plan, plan_of
 from imagegen.campaigns.progress import Progress
 from imagegen.campaigns.record import CampaignRecord
 from imagegen.campaigns.store import CampaignStore
-from imagegen.errors import FieldError, InvalidRequest, UnknownCampaign
+from imagegen.errors import FieldError, InvalidRequest, ServiceUnreachable, UnknownCampaign
 from imagegen.generation import GeneratedImage
 from imagegen.generations.archive import Archive
 from imagegen.generations.register import ListQuery
@@ -18,15 +20,22 @@ from imagegen.presets import PresetCatalog
 
 _SHOWN = 50  # in the list
 _JUDGED_BY = 50  # generations, for the cost
+_log = logging.getLogger(__name__)
 
 
 class Campaigns:
     """Somebody else's does not exist. Methods raise StorageUnavailable."""
 
     def __init__(
-        self, store: CampaignStore, driver: Driver, catalog: PresetCatalog, archive: Archive
+        self,
+        store: CampaignStore,
+        driver: Driver,
+        bell: Bell,
+        catalog: PresetCatalog,
+        archive: Archive,
     ) -> None:
         self.driver = driver
+        self._bell = bell
         self._store = store
         self._catalog = catalog
         self._archive = archive
@@ -53,7 +62,7 @@ class Campaigns:
             bad_lines=plan.bad_lines,
         )
         self._store.create(record)
-        self.driver.ring()
+        self._bell.ring(record.id)
         return record
 
     def list(self, caller: Caller) -> list[CampaignRecord]:
@@ -72,10 +81,16 @@ class Campaigns:
         raise UnknownCampaign(f"there is no campaign {campaign_id[:40]!r}")
 
     def progress(self, record: CampaignRecord, caller: Caller) -> Progress:
-        """As of now. One that shall run and of which nobody knows is taken up again."""
+        """As of now. One that shall run and of which nobody knows is taken up again, and as long as
+        somebody looks, whoever renders stays awake.
+        """
         progress = self.driver.progress(record)
         if record.wish == "run" and not progress.has_ended:
             self._store.open(record)
+            try:
+                self._bell.keep(record.id)
+            except ServiceUnreachable as error:
+                _log.warning("nobody is called for the campaign %s: %s", record.id, error)
         return Progress(
             tuple(one for one in progress.rows if caller.may_use(one.row.request.brand))
         )
@@ -88,7 +103,7 @@ class Campaigns:
         """Raises UnknownCampaign."""
         record = self._store.change(self.find(campaign_id, caller), lambda one: one.wished("run"))
         self._store.open(record)
-        self.driver.ring()
+        self._bell.ring(record.id)
 
     def retry(self, campaign_id: str, caller: Caller) -> None:
         """Rows that have failed are asked for anew. Raises UnknownCampaign."""
@@ -96,7 +111,15 @@ class Campaigns:
         failed = self.driver.progress(record).failed
         if failed:
             self._store.open(self._store.change(record, lambda one: one.again(failed)))
-            self.driver.ring()
+            self._bell.ring(record.id)
+
+    def called(self, campaign_id: str) -> None:
+        """By the queue: it goes on here or elsewhere, and is looked after until it has ended.
+
+        Raises StorageUnavailable, Draining and ServiceUnreachable: then the queue calls again.
+        """
+        if self.driver.go_on(campaign_id):
+            self._bell.keep(campaign_id)
 
     def file(self, image: GeneratedImage) -> bytes:
         """A row's picture."""

@@ -13,10 +13,11 @@ import time
 from typing import Protocol
 
 from imagegen.callers import Caller
+from imagegen.campaigns import store
 from imagegen.campaigns.progress import Ended, Progress, RowState, progress_of
 from imagegen.campaigns.record import CampaignRecord
-from imagegen.campaigns.store import LEASE_S, CampaignStore, Mark
-from imagegen.errors import Busy, CallerError, ImagegenError, UnknownGeneration
+from imagegen.campaigns.store import CampaignStore, Mark
+from imagegen.errors import Busy, CallerError, Draining, ImagegenError, UnknownGeneration
 from imagegen.generation import GenerationRequest
 from imagegen.generations.records import Failure, GenerationRecord
 from imagegen.generations.running import Following
@@ -44,9 +45,9 @@ class Desk(Protocol):
 class Driver:
     """One thread that looks for campaigns, and one for each that it goes on with."""
 
-    def __init__(self, store: CampaignStore, desk: Desk, most_pictures: int) -> None:
+    def __init__(self, campaigns: CampaignStore, desk: Desk, most_pictures: int) -> None:
         """most_pictures: of a campaign, asked for at a time: others have their turns too."""
-        self._store = store
+        self._store = campaigns
         self._desk = desk
         self._most_pictures = most_pictures
         self._holder = secrets.token_hex(8)
@@ -68,6 +69,16 @@ class Driver:
     def ring(self) -> None:
         """There is something new to do."""
         self._look.set()
+
+    def go_on(self, campaign_id: str) -> bool:
+        """Here, unless somebody else does; False where there is nothing left to do.
+
+        Raises StorageUnavailable, and Draining where this instance ends.
+        """
+        if self._closed.is_set():
+            raise Draining("this instance is shutting down; ask again", retry_after_s=1)
+        self._adopt(campaign_id)
+        return self._store.is_running(campaign_id)
 
     def progress(self, campaign: CampaignRecord) -> Progress:
         """As of now. Raises StorageUnavailable."""
@@ -105,17 +116,18 @@ class Driver:
         ).start()
 
     def _drive(self, mark: Mark) -> None:
-        renew_at = time.monotonic() + LEASE_S / 3
+        renew_at = time.monotonic() + store.LEASE_S / 3
         try:
             while not self._closed.is_set():
                 if time.monotonic() > renew_at:
                     if self._store.take(mark.id, self._holder) is None:
                         return
-                    renew_at = time.monotonic() + LEASE_S / 3
+                    renew_at = time.monotonic() + store.LEASE_S / 3
                 wait_s = self._step(mark)
                 if wait_s is None:
                     return
                 self._closed.wait(wait_s)
+            self._store.give_back(mark.id, self._holder)
         except Exception:
             _log.exception("campaign %s is taken up again in a while", mark.id)
         finally:

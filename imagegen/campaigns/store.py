@@ -95,11 +95,24 @@ class CampaignStore:
         names = (name for name, _ in self._store.names(f"{ROOT}/running"))
         return [name.removesuffix(".json") for name in names]
 
+    def is_running(self, campaign_id: str) -> bool:
+        """Whether it is to go on."""
+        if _ID.fullmatch(campaign_id) is None:
+            return False
+        return self._store.read(_running(campaign_id)) is not None
+
+    def give_back(self, campaign_id: str, holder: str) -> None:
+        """Somebody else goes on with it, at once."""
+        stored = self._store.read(_running(campaign_id))
+        if stored is not None and (mark := json.loads(stored.data))["holder"] == holder:
+            free = {**mark, "holder": "", "until": 0.0}
+            self._store.write(_running(campaign_id), json.dumps(free).encode(), stored.version)
+
     def take(self, campaign_id: str, holder: str) -> Mark | None:
         """Holds it for LEASE_S; again and again for longer. None where somebody else does."""
         path = _running(campaign_id)
-        stored = self._store.read(path)
-        if stored is None or _ID.fullmatch(campaign_id) is None:
+        stored = None if _ID.fullmatch(campaign_id) is None else self._store.read(path)
+        if stored is None:
             return None
         mark, now = json.loads(stored.data), time.time()
         if mark["holder"] not in ("", holder) and mark["until"] > now:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagegen.engine.process import EngineStatus
 from imagegen.engine.supervision import DRAINING, FAILED, READY
 from imagegen.errors import ServiceUnreachable
-from imagegen.front.line import Call, Line
+from imagegen.front.line import Answer, Call, Line
 from imagegen.generation import ModelInfo
 
 ASLEEP, WAKING, UNREACHABLE = "asleep", "waking up", "unreachable"
 WARM_EVERY_S = 10.0  # one wake-up at most in so many seconds, whoever types
+KEEP_EVERY_S = 30.0
 _AWAKE_S = 600.0  # Cloud Run stops an idle instance with a GPU after 10 minutes, not before
 _WARM_S = 300.0  # after which a wake-up that nobody waits for is given up
 _LOOK_S = 1.0
@@ -59,6 +61,8 @@ class _Known:
     waiting: int = 0  # requests
     warm_until_s: float = 0.0
     next_warm_s: float = 0.0
+    calling: bool = False
+    next_call_s: float = 0.0
     looking: bool = False  # a thread asks the renderer every _LOOK_S
     stopped: bool = False
 
@@ -102,6 +106,28 @@ class RemoteRenderer:
             look = self._begin_looking()
         if look is not None:
             look.sent.wait(_SEND_S)
+
+    def call(self) -> None:
+        """There is something to do that is no request: it wakes, or, awake already, looks."""
+        with self._lock:
+            if self._known.stopped:
+                return
+            self._known.calling = True
+            self._known.next_call_s = time.monotonic() + KEEP_EVERY_S
+        call = Call(self._line, "/warm", answer_s=_ANSWER_S, method="POST")
+        call.start().add_done_callback(self._called)
+        call.sent.wait(_SEND_S)
+
+    def keep(self) -> None:
+        """The same, but for those who say so again and again: an idle one would be ended."""
+        with self._lock:
+            if self._known.calling or time.monotonic() < self._known.next_call_s:
+                return
+        self.call()
+
+    def _called(self, _: Future[Answer]) -> None:
+        with self._lock:
+            self._known.calling = False
 
     @contextmanager
     def awaited(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ def create_app(parts: Collaborators) -> Flask:
     app.register_blueprint(marks_blueprint(parts))
     app.register_blueprint(picture_files_blueprint(parts))
     if parts.deliveries is not None:
-        app.register_blueprint(tasks_blueprint(parts.deliveries))
+        app.register_blueprint(tasks_blueprint(parts.deliveries, parts.campaigns))
     app.register_blueprint(thumbnails_blueprint(parts.library.thumbnails))
     if renders_alone:
         app.register_blueprint(pageless_blueprint())

@@ -19,7 +19,7 @@ from imagegen.web.collaborators import Collaborators
 
 FREE = frozenset({"ops.livez", "ops.readyz", "static"})  # probes have no keys; files tell nothing
 _UNCOUNTED = FREE | {"ops.warm", "studio.reading", "a1111.interrupt", "marks.mark", "library.mark"}
-_DELIVERY = "tasks.deliver"  # whose own check knows who may; there is no caller
+_QUEUE = {"tasks.deliver", "tasks.call"}  # whose own check knows who may; there is no caller
 _READING = ("GET", "HEAD", "OPTIONS")
 
 Identify = Callable[[Request], Caller]
@@ -31,9 +31,9 @@ def register_auth(app: Flask, parts: Collaborators) -> None:
     limit = _limit(parts.settings.requests_per_minute)
 
     def admit() -> None:
-        is_known = request.endpoint in FREE or request.endpoint == _DELIVERY
+        is_known = request.endpoint in FREE or request.endpoint in _QUEUE
         g.caller = NOBODY if is_known else identify(request)
-        if request.method in _READING or request.endpoint == _DELIVERY:
+        if request.method in _READING or request.endpoint in _QUEUE:
             return
         # Browsers add what they know by themselves, whichever page asks: a typed key, a cookie.
         if not is_ours(request.headers):

@@ -21,7 +21,7 @@ from imagegen.campaigns.plan import Pasted
 from imagegen.campaigns.progress import Progress
 from imagegen.campaigns.record import CampaignRecord
 from imagegen.campaigns.store import CampaignStore
-from imagegen.errors import QueueFull, UnknownCampaign, UnknownGeneration
+from imagegen.errors import Draining, QueueFull, UnknownCampaign, UnknownGeneration
 from imagegen.generation import GenerationRequest
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import ListQuery
@@ -210,6 +210,28 @@ def test_only_one_holds_it_until_he_is_silent(
     assert store.take(record.id, "another") is None
     monkeypatch.setattr("time.time", lambda: time.monotonic() + 1e10)
     assert store.take(record.id, "another") is not None
+
+
+def test_an_instance_that_ends_gives_its_campaigns_back(store: CampaignStore) -> None:
+    record, desk = campaign(store, 2), Desk()
+    driver = Driver(store, desk, 1)  # type: ignore[arg-type]
+    assert driver.go_on(record.id)
+    wait(lambda: desk.asked)
+    assert store.take(record.id, "another") is None
+    driver.close()
+    wait(lambda: store.take(record.id, "another"), 5)
+    with pytest.raises(Draining):
+        driver.go_on(record.id)
+
+
+def test_what_has_ended_is_not_called_for_again(store: CampaignStore) -> None:
+    record = campaign(store, 1)
+    driver = Driver(store, Desk(), 1)  # type: ignore[arg-type]
+    store.change(record, lambda one: one.wished("stop"))
+    assert driver.go_on(record.id)
+    wait(lambda: not driver.go_on(record.id), 5)
+    for unknown in ("x", "../x", "8237000000000-01234567"):
+        assert not driver.go_on(unknown)
 
 
 def test_another_instance_goes_on_where_one_died(store: CampaignStore) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,16 @@ SERVE = (
 class Server:
     """`imagegen serve` in a process of its own, on a free loopback port."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], first: str = "") -> None:
+        """first: what is done in that process before, such as to make it quicker."""
         self.port = int(environment.setdefault("PORT", str(free_port())))
         # A file, as a pipe that nobody reads would stop it in the end.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE],
+            [sys.executable, "-c", f"{first}\n{SERVE}"],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
             stderr=self._log,
+            start_new_session=True,
         )
 
     def wait_until(self, path: str, timeout_s: float = 20) -> float:
@@ -59,6 +62,17 @@ class Server:
         finally:
             connection.close()
 
+    def submit(self, path: str, form: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """As a browser sends a form, without following where the answer leads."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            said = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", path, urllib.parse.urlencode(form), said)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
     def open_request(self, body: Any, path: str = "/generate") -> socket.socket:
         """A POST on a socket whose answer nobody has read yet."""
         data = json.dumps(body).encode()
@@ -73,6 +87,11 @@ class Server:
     def queued_and_running(self) -> tuple[int, int]:
         status = json.loads(self.ask("GET", "/readyz")[2])
         return status["queued"], status["running"]
+
+    def kill(self) -> None:
+        """-9, the worker and the render process too, in the middle of whatever they do."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """(exit code, everything it logged) after the signal."""
