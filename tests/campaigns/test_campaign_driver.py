@@ -110,7 +110,7 @@ def test_it_is_there_for_its_owner_alone(application: Application) -> None:
 
 def test_stopped_and_resumed(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     campaigns = application.campaigns
-    record = campaigns.begin(pasted(*(f"!slow mug {n}" for n in range(40))), ANNA)
+    record = campaigns.begin(pasted(*(f"!slow mug {n}" for n in range(20))), ANNA)
     wait(lambda: now(campaigns, record).with_status("running", "succeeded"))
     campaigns.stop(record.id, ANNA)
     wait(lambda: not now(campaigns, record).with_status("queued", "running"))
@@ -120,7 +120,7 @@ def test_stopped_and_resumed(application: Application, monkeypatch: pytest.Monke
     assert len(now(campaigns, record).with_status("waiting")) == len(stopped.with_status("waiting"))
     campaigns.resume(record.id, ANNA)
     wait(lambda: now(campaigns, record).has_ended, 60)
-    assert len(now(campaigns, record).with_status("succeeded")) == 40
+    assert len(now(campaigns, record).with_status("succeeded")) == 20
 
 
 def test_failed_rows_are_asked_for_again(application: Application) -> None:

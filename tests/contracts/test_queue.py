@@ -453,7 +453,8 @@ def test_who_calls_must_be_cloud_tasks(with_tasks: House) -> None:
     for token in refused:
         said = one.ask("POST", f"/tasks/{accepted}", Authorization=f"Bearer {token}")
         assert (said[0], said[1]["code"]) == (401, "unauthenticated"), token
-    assert one.ask("POST", f"/tasks/{accepted}")[0] == 401
+    for path in (accepted, "campaigns/8237000000000-01234567"):
+        assert one.ask("POST", f"/tasks/{path}")[0] == 401
     assert house.status(accepted) == "queued"
     assert one.ask("POST", f"/tasks/{accepted}", Authorization=f"Bearer {good}")[0] == 204
     assert house.status(accepted) == "succeeded"
