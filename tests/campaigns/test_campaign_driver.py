@@ -227,8 +227,8 @@ def test_an_instance_that_ends_gives_its_campaigns_back(store: CampaignStore) ->
 def test_what_has_ended_is_not_called_for_again(store: CampaignStore) -> None:
     record = campaign(store, 1)
     driver = Driver(store, Desk(), 1)  # type: ignore[arg-type]
-    store.change(record, lambda one: one.wished("stop"))
     assert driver.go_on(record.id)
+    store.change(record, lambda one: one.wished("stop"))
     wait(lambda: not driver.go_on(record.id), 5)
     for unknown in ("x", "../x", "8237000000000-01234567"):
         assert not driver.go_on(unknown)
