@@ -248,7 +248,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.card is not None:
         images = arguments.card.parent / "images"
         images.mkdir(exist_ok=True)
-        sheet(pictures[:96]).save(images / "starter.jpg", quality=88)
-        sheet(brands).save(images / "brands.jpg", quality=88)
+        sheet(pictures[:96]).save(images / "starter.jpg", quality=80)
+        sheet(brands).save(images / "brands.jpg", quality=80)
         write_card(arguments.card, rows, studio.model.device)
     return 0 if all(row.met for row in rows) else 1

@@ -196,7 +196,7 @@ def test_static_files_are_kept_for_ever_under_their_own_address(client: FlaskCli
     assert len(addresses) >= 5
     for address in addresses:
         assert address
-        found = re.fullmatch(r"/static/([0-9a-f]{12})/[a-z]+\.(css|js|svg)", address)
+        found = re.fullmatch(r"/static/([0-9a-f]{12})/[a-z]+\.(css|js|svg|woff2)", address)
         assert found
         assert "immutable" in _caching(client, address)
         assert "immutable" not in _caching(client, address.replace(found[1], "0123456789ab"))
@@ -658,4 +658,4 @@ def test_before_the_model_is_there(asleep: Application) -> None:
 )
 def test_aspects_are_the_stylesheet_s(size: tuple[int, int], name: str, repository: Path) -> None:
     assert aspect(*size) == name
-    assert f".{name} {{" in (repository / "imagegen/web/static/create.css").read_text()
+    assert f".{name} .picture {{" in (repository / "imagegen/web/static/create.css").read_text()
