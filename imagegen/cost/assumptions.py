@@ -7,10 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+_MOST = 1_000_000  # of any figure: beyond that the seconds of a replay are no longer told apart
 _HOURS = re.compile(r"(\d{1,2})-(\d{1,2})")
 
 
 def _assumed(default: float | str, about: str, source: str, **bounds: Any) -> Any:
+    if not isinstance(default, str):
+        bounds = {"le": _MOST} | bounds
     return Field(default, description=about, json_schema_extra={"source": source}, **bounds)
 
 

@@ -154,10 +154,11 @@ def _num_images(line: int, kind: Kind, cells: Mapping[str, object]) -> int:
     number = str(said)
     if isinstance(said, bool) or not (number.isascii() and number.isdigit()):
         _refuse(line, f"num_images: {number[:40]!r} is not a whole number")
-    if not min(1, most) <= int(number[:9]) <= most:
+    digits = number.lstrip("0") or "0"
+    if len(digits) > len(str(most)) or not min(1, most) <= int(digits) <= most:
         allowed = f"1 to {most:,}" if most else "none"
         _refuse(line, f"num_images: {number[:40]}, but for kind {kind} it is {allowed}")
-    return int(number)
+    return int(digits)
 
 
 def _time(line: int, said: object) -> float | datetime:

@@ -39,6 +39,12 @@ def test_for_machines_with_everything_it_was_made_from(tmp_path, capsys, monkeyp
     assert ours["usd"] == pytest.approx((80 + 7.95 + 900) / 3_600 * 2)
 
 
+def test_the_slowest_that_may_be_assumed_has_an_end(capsys):
+    slow = [f"--{name}-s=1000000" for name in ("start", "picture", "page", "idle-tail", "pend")]
+    assert cli.main(["cost", *slow]) == 0
+    assert "133 pictures" in capsys.readouterr().out
+
+
 def test_the_plot_is_a_file(tmp_path, capsys):
     assert cli.main(["cost", "--plot", str(tmp_path / "day.svg")]) == 0
     assert capsys.readouterr().out.endswith(f"\n\nthe plot is in {tmp_path / 'day.svg'}\n")
@@ -53,6 +59,7 @@ def test_the_plot_is_a_file(tmp_path, capsys):
             "imagegen: bad.csv:3: kind: 'pge' is none of page, generate, batch",
         ),
         (["--trace", "nix.csv"], "imagegen: cannot read nix.csv: No such file or directory"),
+        (["--picture-s", "3e9"], "imagegen: --picture-s: "),
         (["--max-batch", "0"], "imagegen: --max-batch: "),
         (["--idle-tail-s", "inf"], "imagegen: --idle-tail-s: "),
         (["--usd-per-hour", "-1"], "imagegen: --usd-per-hour: "),

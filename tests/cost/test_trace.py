@@ -70,6 +70,7 @@ def test_time_stamps_count_from_the_midnight_before_the_first(tmp_path):
         ("time\n1,2\n", "2: 2 cells under 1 columns"),
         ("time,num_images\n1,two\n", "2: num_images: 'two' is not a whole number"),
         ("time,num_images\n1,9\n", "2: num_images: 9, but for kind generate it is 1 to 8"),
+        ("time,num_images\n1,0000000011\n", "2: num_images: 0000000011, but for kind generate"),
         ("time,num_images\n1,0\n", "2: num_images: 0, but for kind generate it is 1 to 8"),
         ("time,kind,num_images\n1,page,1\n", "2: num_images: 1, but for kind page it is none"),
         ("time,kind,num_images\n1,batch,1" + "0" * 40, "2: num_images: 1000"),
