@@ -1,10 +1,10 @@
 """Spans: what a generation spent its time on, for whoever collects OpenTelemetry's traces.
 
-Optional: `pip install 'imagegen[otel]'`, and the address of a collector in the SDK's own variable
-OTEL_EXPORTER_OTLP_ENDPOINT. A span is made once its generation has ended, from the times that are
-measured anyway: nothing runs meanwhile. It stands beneath the span of whoever asked, and is
-recorded if that one is; where he has none it begins a trace, under the id that the log has. So the
-SDK's default; OTEL_TRACES_SAMPLER may say otherwise.
+Optional: the extra `otel` of pyproject.toml, and the address of a collector in the SDK's own
+variable OTEL_EXPORTER_OTLP_ENDPOINT. A span is made once its generation has ended, from the times
+that are measured anyway: nothing runs meanwhile. It stands beneath the span of whoever asked, and
+is recorded if that one is; where he has none it begins a trace, under the id that the log has. So
+the SDK's default; OTEL_TRACES_SAMPLER may say otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def export_spans(version: str) -> None:
     except ImportError:
         _log.warning(
             "no spans are sent: OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not"
-            " installed; pip install 'imagegen[otel]'"
+            " installed; pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
         )
     except Exception as error:  # of variables that it reads, some only while it is imported
         _log.warning("no spans are sent: OpenTelemetry cannot use its OTEL_ variables: %s", error)

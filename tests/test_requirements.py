@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +53,16 @@ def needed_by(names: Iterable[str]) -> set[str]:
             if child.marker is None or any(child.marker.evaluate({"extra": e}) for e in extras):
                 waiting.append(child)
     return {name for name, _ in seen}
+
+
+def test_spans_are_installed_by_their_own_names(repository: Path) -> None:
+    """On the package index `imagegen` is somebody else's: nobody is to install it from there."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    page = (repository / "docs" / "deploy.md").read_text()
+    assert " ".join(project["optional-dependencies"]["otel"]) in page
+    texts = [*repository.glob("docs/*.md"), *repository.glob("imagegen/**/*.py"),
+             repository / "README.md", repository / "Dockerfile"]  # fmt: skip
+    assert not [path for path in texts if re.search(r"pip install.*\bimagegen\b", path.read_text())]
 
 
 def of_an_accelerator(name: str) -> bool:

@@ -168,4 +168,4 @@ def test_without_the_extra_it_is_said_and_everything_else_works(
     server.wait_until("/readyz")
     assert server.ask("POST", "/generate", BODY)[0] == 200
     _, log = server.end()
-    assert "pip install 'imagegen[otel]'" in log
+    assert "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http" in log
