@@ -15,12 +15,13 @@ from imagegen.keeping import Order
 
 @dataclass(frozen=True, slots=True)
 class EntryPicture:
-    """One of its pictures: where it lies in the store."""
+    """One of its pictures: where it lies in the store, and how much it is the brand's."""
 
     path: str
     seed: int
     width: int
     height: int
+    score: float | None = None  # the total
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,13 @@ class Entry:
         request = record.request
         order = Order(record.id, request, record.preset_version, record.created_at, record.owner)
         pictures = tuple(
-            EntryPicture(order.path(index, image.seed), image.seed, image.width, image.height)
+            EntryPicture(
+                order.path(index, image.seed),
+                image.seed,
+                image.width,
+                image.height,
+                None if image.score is None else image.score.total,
+            )
             for index, image in enumerate(record.images)
         )
         said = (request.brand, request.campaign or "", request.prompt, record.caller)
@@ -57,7 +64,7 @@ class Entry:
 
     def line(self) -> str:
         """JSON, for `read_entries`."""
-        pictures = [[one.path, one.seed, one.width, one.height] for one in self.pictures]
+        pictures = [[one.path, one.seed, one.width, one.height, one.score] for one in self.pictures]
         return json.dumps(
             [
                 self.id, self.created_at.timestamp(), self.brand, self.campaign, self.prompt,

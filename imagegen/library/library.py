@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
+from imagegen.branding.drift import Drift
 from imagegen.callers import Caller
 from imagegen.errors import UnknownImage
 from imagegen.generation import GeneratedImage
@@ -42,6 +43,10 @@ class Library:
         """His own pictures, and those that are everybody's."""
         owners = dict.fromkeys((caller.owner, ""))
         return page_of([self._shelf(owner).look() for owner in owners], query, caller)
+
+    def drift(self, brand: str, caller: Caller) -> Drift | None:
+        """As the newest page tells it; None where the brand has no pictures."""
+        return self.page(LibraryQuery(limit=1), caller).drifts.get(brand)
 
     def record(self, generation_id: str, index: int, caller: Caller) -> GenerationRecord:
         """Of the generation that picture is of. Raises UnknownGeneration and UnknownImage."""

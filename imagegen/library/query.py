@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from imagegen.branding.drift import Drift
 from imagegen.callers import Caller
 from imagegen.generation import BRAND_PATTERN
+from imagegen.library.drifts import Drifts
 from imagegen.library.entries import Entry, EntryPicture, folded
 from imagegen.library.mark_book import person_key
 from imagegen.library.marks import Mark
@@ -70,17 +72,19 @@ class LibraryPage:
     is_whole: bool  # False: older ones are still being read
     campaigns: tuple[str, ...]  # that there are, the newest first
     persons: tuple[str, ...]
+    drifts: Mapping[str, Drift]  # of his brands, whatever is asked for
 
 
 def page_of(shelves: Sequence[Shown], query: LibraryQuery, caller: Caller) -> LibraryPage:
     """Of what exists for him on these shelves."""
     tiles: list[Tile] = []
     cursor, total = None, 0
-    campaigns, persons = dict[str, None](), dict[str, None]()
+    campaigns, persons, drifts = dict[str, None](), dict[str, None](), Drifts()
     for entry, _ in _merged(shelves):
         if caller.may_use(entry.brand):
             campaigns.setdefault(entry.campaign)
             persons.setdefault(entry.person)
+            drifts.add(entry)
     campaigns.pop("", None)
     for entry, shown in _found(shelves, query, caller):
         found = list(_tiles(entry, shown, query.state))
@@ -99,6 +103,7 @@ def page_of(shelves: Sequence[Shown], query: LibraryQuery, caller: Caller) -> Li
         is_whole=all(shown.is_whole for shown in shelves),
         campaigns=tuple(campaigns),
         persons=tuple(sorted(persons)),
+        drifts=drifts.by_brand(),
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,15 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from imagegen.application import Application
+from imagegen.bootstrap import build
+from imagegen.branding.score import BrandScore
 from imagegen.errors import QueueFull
+from imagegen.generation import GeneratedImage, GenerationRequest
+from imagegen.generations.records import GenerationRecord
+from imagegen.generations.register import Register
+from imagegen.settings import Settings
+from imagegen.storage.records import open_records
+from imagegen.web.app import create_app
 
 BODY: dict[str, Any] = {"brand": "aurora", "prompt": "a blue mug", "seed": 3, "num_images": 2}
 
@@ -74,6 +85,68 @@ def test_a_wrong_question_is_told_on_a_page(client: FlaskClient, query: str) -> 
     answer = client.get(f"/library?{query}")
     assert (answer.status_code, answer.mimetype) == (422, "text/html")
     assert query.partition("=")[0] in answer.text
+
+
+def test_a_picture_s_page_offers_every_kind_of_file(client: FlaskClient) -> None:
+    path = f"/library/{generate(client, num_images=1)['id']}/0"
+    offered = re.findall(r'href="([^"]+)" download>Download (\w+)<', client.get(path).text)
+    assert [name for _, name in offered] == ["PNG", "JPEG", "WEBP"], "the stored one first"
+    for url, name in offered:
+        answer = client.get(url.replace("&amp;", "&"))
+        assert "attachment" in answer.headers["Content-Disposition"]
+        assert Image.open(io.BytesIO(answer.data)).format == name
+
+
+def test_what_is_chosen_is_taken_home(client: FlaskClient) -> None:
+    """As a browser without scripts sends the form."""
+    generate(client, prompt="a chosen mug")
+    page = client.get("/library?q=chosen+mug").text
+    names = re.findall(r'form="selection" name="picture" value="([^"]+)"', page)
+    assert len(names) == 2
+    [action] = re.findall(r'id="selection" [^>]*action="([^"]+)"', page)
+    answer = client.get(action, query_string={"picture": names})
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 2
+    nothing = client.get(action)
+    assert (nothing.status_code, nothing.mimetype) == (422, "text/html")
+
+
+@pytest.mark.parametrize(("newest", "told"), [(60.0, "falls"), (79.0, "steady"), (None, "too_few")])
+def test_a_brand_whose_score_falls_is_told_where_people_look(
+    brands: Path, tmp_path: Path, newest: float | None, told: str
+) -> None:
+    storage = f"file:{tmp_path}/store"
+    register = Register(open_records(storage))
+    for number in range(60 if newest is not None else 30):
+        total = newest if newest is not None and number >= 40 else 78.0 + number % 3
+        record = scored(number, "aurora", total)
+        register.index(record)
+        register.create(record)
+    parts = build(Settings(model="fake", presets=str(brands), storage=storage))
+    client = create_app(parts).test_client()
+    words = {
+        "falls": "60 in the newest 20 pictures, 79 in those before. They have become less",
+        "steady": "79 in the newest 20 pictures, 79 in those before.",
+        "too_few": "30 pictures have one",
+    }
+    assert words[told] in client.get("/library?brand=aurora").text
+    assert ("Show Aurora" in client.get("/library").text) is (told == "falls")
+    assert "Brand score" not in client.get("/library?brand=pop").text
+    said = client.get("/brands/aurora/drift").get_json()
+    assert said["drifts"] is (told == "falls"), "the API says the same"
+
+
+def scored(number: int, brand: str, total: float) -> GenerationRecord:
+    request = GenerationRequest(brand=brand, prompt="a mug", seed=number)
+    image = GeneratedImage(
+        url="/x", storage_uri="file:x", seed=number, width=8, height=8, content_type="image/png",
+        size_bytes=1, sha256="0" * 64, score=BrandScore(total=total, palette=total),
+    )  # fmt: skip
+    return GenerationRecord(
+        id=f"gen_{number:020x}", owner="", caller="127.0.0.1", request=request, model="fake",
+        created_at=datetime(2026, 11, 1, tzinfo=UTC) + timedelta(minutes=number),
+        status="succeeded", preset_version="sha256:" + "0" * 64, images=(image,),
+    )  # fmt: skip
 
 
 def test_a_thumbnail_is_small_kept_and_made_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,37 @@ def test_more_come_as_one_scrolls_and_pictures_load_when_they_are_seen(visit: Vi
     last.scroll_into_view_if_needed()
     expect(last).to_have_js_property("complete", True)
     assert last.evaluate("img => img.naturalWidth") > 0
+
+
+def test_what_is_chosen_stays_chosen_through_searches_and_comes_as_one_zip(visit: Visit) -> None:
+    page = visit("/library?q=red+mug")
+    tray = page.get_by_role("form", name="Chosen pictures")
+    expect(tray).to_be_hidden()
+    tiles(page).first.get_by_label("Choose this picture").check()
+    page.get_by_label("Search").fill("blue lamp")
+    expect(page.locator(".caption").first).to_have_text("a blue lamp")
+    tiles(page).first.get_by_label("Choose this picture").check()
+    expect(tray).to_contain_text("2 pictures chosen")
+    check_accessible(page)
+    with page.expect_download() as download:
+        tray.get_by_role("button", name="Download as ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 2
+        assert "pictures/index.html" in archive.namelist()
+    tray.get_by_role("button", name="Clear").click()
+    expect(tray).to_be_hidden()
+    expect(tiles(page).first.get_by_label("Choose this picture")).not_to_be_checked()
+
+
+def test_a_picture_s_page_leads_back_to_what_was_found(visit: Visit) -> None:
+    page = visit("/library?q=red+mug&brand=aurora")
+    tiles(page).first.locator("a").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download WEBP").click()
+    assert download.value.suggested_filename.endswith(".webp")
+    page.get_by_role("link", name="Back to the library").click()
+    expect(page).to_have_url(re.compile(r"\?q=red\+mug&brand=aurora$"))
+    expect(page.get_by_label("Search")).to_have_value("red mug")
 
 
 def test_a_picture_is_marked_by_key_and_found_by_its_mark(visit: Visit) -> None:

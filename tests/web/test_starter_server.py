@@ -49,6 +49,32 @@ def test_the_same_request_twice_gives_the_same_bytes(server: Server, brand: str)
     assert [each["file"] for each in record["adapters"]] == [f"{brand}.safetensors"]
 
 
+def test_a_picture_is_rendered_again_to_the_last_bit_from_its_page(server: Server) -> None:
+    """By a button; the first one was made beside another, with the brand's logo."""
+    asked = {
+        "brand": "botanic", "prompt": "a red mug", "num_inference_steps": 6, "seed": 11,
+        "num_images": 2, "overlay": {"logo": True, "headline": "Spring"}, "exact": True,
+    }  # fmt: skip
+    status, _, body = server.ask("POST", "/generate", asked)
+    assert status == 200, body
+    made = json.loads(body)
+    page = f"/library/{made['id']}/1"
+    assert b"It will be the same picture" in server.ask("GET", page)[2]
+    status, headers, _ = server.submit(f"{page}/again", {})
+    assert status == 303
+    there = headers["Location"]
+    assert b"the same picture, to the last bit" in server.ask("GET", there)[2]
+    again = there.partition("?")[0].removeprefix("/library/")
+
+    def pixels(name: str) -> bytes:
+        generation_id, _, index = name.partition("/")
+        file = server.ask("GET", f"/generations/{generation_id}/images/{index}")[2]
+        return Image.open(io.BytesIO(file)).tobytes()
+
+    assert pixels(again) == pixels(f"{made['id']}/1")
+    assert pixels(again) != pixels(f"{made['id']}/0")
+
+
 def test_every_format_of_every_brand_can_be_had(server: Server) -> None:
     brands = json.loads(server.ask("GET", "/brands")[2])["brands"]
     assert [brand["id"] for brand in brands] == ["aurora", "botanic", "pop"]

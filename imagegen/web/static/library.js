@@ -1,8 +1,11 @@
-// Finds as one types, and shows more as one scrolls; the pages themselves say what there is.
+// Finds as one types, shows more as one scrolls, keeps what one has chosen; the pages say what there is.
+
+import { t } from "./texts.js";
 
 const PAUSE_MS = 250;
 const form = document.querySelector("#search");
 const found = document.querySelector("#found");
+const chosen = new Set(); // also of pictures that another search has taken off the page
 let asked = 0;
 let timer;
 
@@ -29,6 +32,8 @@ async function find() {
     if (mine !== asked) return;
     found.replaceChildren(...page.querySelector("#found").childNodes);
     form.querySelector(".go").replaceWith(page.querySelector("#search .go"));
+    const tray = page.querySelector("#selection");
+    if (tray && !document.querySelector("#selection")) found.after(tray);
     history.replaceState(null, "", url);
     shown();
   } catch {
@@ -73,8 +78,55 @@ async function showMore(focus = false) {
   }
 }
 
+found.addEventListener("change", (event) => {
+  if (event.target.name !== "picture") return;
+  if (event.target.checked) chosen.add(event.target.value);
+  else chosen.delete(event.target.value);
+  showTray();
+});
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-clear]")) return;
+  chosen.clear();
+  showTray();
+  found.querySelector(".pick")?.focus();
+});
+
+function showTray() {
+  const tray = document.querySelector("#selection");
+  if (!tray) return;
+  const there = new Set();
+  for (const box of found.querySelectorAll("[name=picture]")) {
+    box.checked = chosen.has(box.value);
+    there.add(box.value);
+  }
+  const count = tray.querySelector("[data-count]");
+  tray.hidden = chosen.size === 0;
+  tray.querySelector("[data-clear]").hidden = false;
+  const most = Number(count.dataset.most);
+  count.textContent = chosen.size > most ? t("too_many", { count: chosen.size, most }) : t("picked", { count: chosen.size });
+  tray.querySelector(".strong").disabled = chosen.size > most;
+  tray.querySelector("[data-names]").replaceChildren(...[...chosen].filter((name) => !there.has(name)).map((name) => {
+    const field = document.createElement("input");
+    field.type = "hidden";
+    field.name = "picture";
+    field.value = name;
+    return field;
+  }));
+}
+
+// A picture's page leads back to what was found.
+addEventListener("pagehide", () => sessionStorage.setItem("library", location.search));
+
+// Back again: what the browser had ticked is chosen.
+addEventListener("pageshow", () => {
+  for (const box of found.querySelectorAll("[name=picture]:checked")) chosen.add(box.value);
+  showTray();
+});
+
 function shown() {
   localise(found);
+  showTray();
   const more = document.querySelector("#more");
   if (!more) return;
   nearEnd.observe(more);

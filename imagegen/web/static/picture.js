@@ -43,6 +43,9 @@ document.addEventListener("keydown", (event) => {
   document.querySelector(`.marks [data-key="${CSS.escape(event.key.toLowerCase())}"]`)?.click();
 });
 
+const searched = sessionStorage.getItem("library");
+if (searched) document.querySelector(".back").search = searched; // what was found is found again
+
 addEventListener("pageshow", () => {
   const again = document.querySelector("#again button");
   if (again) again.disabled = false;

@@ -11,6 +11,7 @@ from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.studio.faults import tell_on_pages
 from imagegen.web.studio.picture import register_picture
+from imagegen.web.studio.selection import MOST_PICTURES
 
 
 def library_blueprint(parts: Collaborators) -> Blueprint:
@@ -28,11 +29,17 @@ def library_blueprint(parts: Collaborators) -> Blueprint:
         said = {name: text for name, text in request.args.items() if text.strip()}
         query = read_strings(LibraryQuery, said)
         caller = current_caller()
+        found = parts.library.page(query, caller)
+        brands = {preset.id: preset.name for preset in parts.catalog.seen_by(caller)}
+        drifts = {brand: one for brand, one in found.drifts.items() if brand in brands}
         return render_template(
             "library.html",
-            page=parts.library.page(query, caller),
+            page=found,
             said=said,
-            brands={preset.id: preset.name for preset in parts.catalog.seen_by(caller)},
+            brands=brands,
+            drift=drifts.get(query.brand or ""),
+            falling=[brand for brand, one in drifts.items() if one.drifts and not query.brand],
+            most_chosen=MOST_PICTURES,
             knows_persons=parts.identities is not None,
         )
 

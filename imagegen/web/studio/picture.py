@@ -66,6 +66,7 @@ class _Pages:
                 self.parts.catalog.seen_by(caller),
                 self.parts.engine.status().model,
             ),
+            drift=library.drift(record.request.brand, caller),
             marks=library.marks(generation_id, caller).images[index],
             failure=failure,
             compared=self._compared(data),

@@ -68,9 +68,10 @@ class PictureView:
         )
 
     @property
-    def file_name(self) -> str:
-        kind = OutputFormat(self.image.content_type.removeprefix("image/"))
-        return f"{self.record.request.brand}-{self.image.seed}.{kind.extension}"
+    def file_types(self) -> list[tuple[str, str]]:
+        """Files in which it can be had, the stored one first: (`as`, how it is called)."""
+        own = OutputFormat(self.image.content_type.removeprefix("image/"))
+        return [(one.value, one.value.upper()) for one in sorted(OutputFormat, key=own.__ne__)]
 
 
 def again(record: GenerationRecord, index: int) -> GenerationRequest:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from imagegen.batch import contact_sheet
 from imagegen.batch.contact_sheet import SheetRow
-from imagegen.errors import FieldError, InvalidRequest, UnknownImage
+from imagegen.errors import FieldError, ImagegenError, InvalidRequest, UnknownImage
 from imagegen.generation import GeneratedImage, OutputFormat
 from imagegen.generations.records import GenerationRecord
 from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.studio.asking import named_picture
+from imagegen.web.studio.faults import with_status_of
 from imagegen.web.zip_stream import zip_stream
 
 MOST_PICTURES = 100
@@ -27,19 +28,25 @@ def register_selection(blueprint: Blueprint, parts: Collaborators) -> None:
 
     @blueprint.get("/studio/pictures.zip")
     def pictures() -> ResponseReturnValue:
-        """Those that `picture` names, each as `gen_…/0`."""
+        """Those that `picture` names, each as `gen_…/0`; faults are told on a page."""
         names = list(dict.fromkeys(request.args.getlist("picture")))
-        if not 0 < len(names) <= MOST_PICTURES:
-            raise InvalidRequest(FieldError("picture", f"must be said 1 to {MOST_PICTURES} times"))
-        chosen = [
-            _found(parts, name) for name in names
-        ]  # what is not there is told before all else
+        try:
+            chosen = _chosen(parts, names)  # what is not there is told before all else
+        except ImagegenError as error:
+            page = render_template("fault.html", error=error, wait="told.choose")
+            return with_status_of(error, page)
         response = Response(
             zip_stream(_files(chosen, parts.library.file)), mimetype="application/zip"
         )
         response.headers.set("Content-Disposition", "attachment", filename=f"{_NAME}.zip")
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _chosen(parts: Collaborators, names: list[str]) -> list[Chosen]:
+    if not 0 < len(names) <= MOST_PICTURES:
+        raise InvalidRequest(FieldError("picture", f"must be said 1 to {MOST_PICTURES} times"))
+    return [_found(parts, name) for name in names]
 
 
 def _found(parts: Collaborators, name: str) -> Chosen:
