@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from imagegen.storage.folder_cache import FolderCache
 from imagegen.storage.manifest import NAME, read_manifest
 
 POLL_S = 30.0  # on average, so that many instances do not ask at once
+AGAIN_S = 120.0  # until what could not be fetched is tried again, though it seems to be as it was
 CACHE = Path("~/.cache/imagegen/presets")
 WHOLE = ""  # stands for a brand where the version as a whole is refused
 UNKNOWN_LORAS = "brings LoRA files that the renderer does not know"
@@ -54,6 +56,7 @@ class LiveBrands:
         self._url = url
         self._model_folder = model_folder
         self._seen = ABSENT  # so the first look takes it as new
+        self._again_at = math.inf  # monotonic: of what was seen then, something is out of order
         folder = presets_folder(url)
         presets, faults = read_presets(folder, model_folder)
         if not presets or WHOLE in faults:
@@ -78,22 +81,27 @@ class LiveBrands:
 
     def look(self, source: BucketFolder) -> None:
         """Takes what is new in the bucket. Raises StorageUnavailable; then it is tried again."""
-        found = source.find(NAME)
-        if found == self._seen:
-            return
-        before, self._seen = self._seen, found
+        before = self._seen
         try:
-            if (published := read_manifest(source)) is None:
-                gone = f"nothing is published at {self._url} any more"
-                self._swap(self.catalog, {WHOLE: gone})
-                return
-            manifest, self._seen = published
-            self._take(FolderCache(CACHE).version(source, self._url, manifest))
+            found = source.find(NAME)
+            if found != before or time.monotonic() >= self._again_at:
+                self._seen = found
+                self._fetch(source)
+                self._again_at = math.inf
         except StorageUnavailable:
             self._seen = before
             raise
         except InvalidSettings as error:
+            # what mends it may leave the manifest as it is: an object, a right, room on the disk
+            self._again_at = time.monotonic() + AGAIN_S
             self._swap(self.catalog, {WHOLE: str(error)})
+
+    def _fetch(self, source: BucketFolder) -> None:
+        if (published := read_manifest(source)) is None:
+            self._swap(self.catalog, {WHOLE: f"nothing is published at {self._url} any more"})
+            return
+        manifest, self._seen = published
+        self._take(FolderCache(CACHE).version(source, self._url, manifest))
 
     def _follow(self) -> None:
         source: BucketFolder | None = None  # made here: no connection crosses a fork

@@ -133,7 +133,7 @@ class Settings(BaseModel):
     )
     project: str = Field(
         default="auto",
-        pattern="auto|[a-z][a-z0-9:.-]*",
+        pattern="^(auto|[a-z][a-z0-9:.-]*)$",
         description="The Google Cloud project whose traces the JSON lines name; "
         "`auto`: `GOOGLE_CLOUD_PROJECT`, where that is set.",
     )

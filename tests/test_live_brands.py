@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -251,6 +252,46 @@ def test_a_version_that_is_no_folder_of_brands_is_refused_whole(brands: Publishe
     assert list(live.catalog) == before
     assert "any more" in live.catalog.refused[""]
     brands.push()
+    live.look(source)
+    assert not live.catalog.refused
+
+
+def test_what_is_mended_without_a_new_version_is_taken(
+    brands: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows the refusal's advice leaves the manifest as it is."""
+    live, source = LiveBrands(brands.url, None), BucketFolder(brands.url)
+    brands.change("pop", "Bold dots.", "Bolder dots.")
+    brands.push()
+    preset = (brands.folder / "pop" / "preset.yaml").read_bytes()
+    damaged = f"objects/{hashlib.sha256(preset).hexdigest()}"
+    source.write(damaged, preset.replace(b"Bolder", b"Golder"))
+    live.look(source)
+    assert f"remove {damaged} and push again" in live.catalog.refused[""]
+    source.remove(damaged)
+    brands.push()
+    live.look(source)
+    assert live.catalog.refused, "not at every look"
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + live_brands.AGAIN_S)
+    live.look(source)
+    assert not live.catalog.refused
+    assert live.catalog.get("pop").description == "Bolder dots."
+
+
+def test_a_right_that_is_lost_is_told_and_comes_back(
+    brands: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, source = LiveBrands(brands.url, None), BucketFolder(brands.url)
+    live.look(source)
+
+    def forbidden(*_: object) -> bytes:
+        raise InvalidSettings("403: may not")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BucketFolder, "find", forbidden)
+        live.look(source)
+    assert live.catalog.refused == {"": "403: may not"}
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + live_brands.AGAIN_S)
     live.look(source)
     assert not live.catalog.refused
 

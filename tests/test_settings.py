@@ -55,6 +55,7 @@ def test_every_fault_is_told_at_once() -> None:
         "IMAGEGEN_DEADLINE_S": "0",
         "IMAGEGEN_USD_PER_HOUR": "inf",
         "IMAGEGEN_HOST": "",
+        "IMAGEGEN_PROJECT": "My project",
         "PORT": "http",
     }
     with pytest.raises(InvalidSettings) as caught:
@@ -62,7 +63,7 @@ def test_every_fault_is_told_at_once() -> None:
     for words in (
         "IMAGEGEN_STEPS is not a setting", "IMAGEGEN_DEVICE: ", "'auto', 'cpu' or 'cuda'",
         "IMAGEGEN_MAX_QUEUE: ", "IMAGEGEN_MAX_ROWS: ", "IMAGEGEN_DEADLINE_S: ",
-        "IMAGEGEN_USD_PER_HOUR: ", "IMAGEGEN_HOST: ", "; PORT: ", "README.md",
+        "IMAGEGEN_USD_PER_HOUR: ", "IMAGEGEN_HOST: ", "IMAGEGEN_PROJECT: ", "; PORT: ", "README.md",
     ):  # fmt: skip
         assert words in caught.value.detail
     with pytest.raises(InvalidSettings, match=r"^IMAGEGEN_PORT: "):

@@ -241,7 +241,10 @@ def parse_url(url: str) -> tuple[str, str]:
     """`gs://bucket/prefix` -> ("bucket", "prefix"). Raises InvalidSettings."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise InvalidSettings(f"{url!r} is not gs://bucket/prefix")
+        raise InvalidSettings(
+            f"{url!r} is not gs://bucket/prefix, where a bucket's name has three characters or "
+            "more, of a-z, 0-9, dots, dashes and underscores"
+        )
     prefix = (match[2] or "").strip("/")
     try:
         return match[1], check_path(prefix) if prefix else ""
