@@ -1,30 +1,30 @@
 // Create: results join the page as they come about. Without this script the same form works too,
 // a page at a time.
 
-import { checkedFormat, clearFaults, fill, form, openForm, raise, refreshChoices, tell, words } from "./form.js";
+import { openDrift } from "./drift.js";
+import { checkedFormat, clearFaults, fill, form, openForm, raise, tell, words } from "./form.js";
 import { articlesIn, fetchArticles, follow } from "./live.js";
 import { openPictures } from "./pictures.js";
+import { recall, remember } from "./session.js";
 import { openSource, removeSource, sentPictures } from "./source.js";
+import { openState, state } from "./state.js";
 import { t } from "./texts.js";
 import { openWriting } from "./writing.js";
 
 const results = document.getElementById("results");
 const progress = document.getElementById("progress");
-const phases = document.getElementById("phases");
 const statusLine = document.getElementById("status");
 const generate = document.getElementById("generate");
 
 const KEPT = "imagegen-studio-generations"; // those of this tab, the newest first
 const SENDING = "imagegen-studio-sending"; // what was sent and not answered, with its key
 const MOST_KEPT = 24;
-const POLL_MS = 1500;
-const START_POLL_MS = 500; // while a model loads, whose phases are short
-const WARM_MS = 60_000;
+const AGAIN_MS = 500; // at first; each time half as long again
+const RARELY_MS = 10_000;
 const TRIES_MS = [400, 1200]; // a key makes it safe to ask again
 
 let sending = 0;
-let state = { ready: progress.dataset.ready === "true", sentence: statusLine.textContent, queued: 0, phases: [], left: "" };
-let warmedAt = -WARM_MS;
+let unrestored = []; // ids that this tab remembers and nobody has answered for yet
 
 // Asking
 
@@ -142,26 +142,11 @@ async function cancel(article) {
 // What outlives a reload
 
 function keep() {
-  remember(KEPT, [...results.querySelectorAll("article[id]")].slice(0, MOST_KEPT).map((article) => article.id));
+  const shown = [...results.querySelectorAll("article[id]")].map((article) => article.id);
+  remember(KEPT, [...shown, ...unrestored].slice(0, MOST_KEPT));
 }
 
-function remember(name, value) {
-  try {
-    sessionStorage.setItem(name, JSON.stringify(value));
-  } catch {
-    // No room, or no permission: it is on the page all the same.
-  }
-}
-
-function recall(name) {
-  try {
-    return JSON.parse(sessionStorage.getItem(name));
-  } catch {
-    return null;
-  }
-}
-
-async function resend({ key, body, pictures: wanted }) {
+async function resend({ key, body, pictures: wanted = [] }) {
   const files = wanted.length ? await sentPictures().catch(() => ({})) : {};
   if (wanted.every((name) => files[name])) send(body, key, files);
   else remember(SENDING, null);
@@ -170,13 +155,16 @@ async function resend({ key, body, pictures: wanted }) {
 async function restore() {
   const cut = recall(SENDING);
   if (cut) resend(cut);
-  const ids = recall(KEPT) ?? [];
-  for (let tries = 0; ids.length && tries < 30; tries += 1) {
+  unrestored = recall(KEPT) ?? [];
+  for (let ms = AGAIN_MS; unrestored.length; ms = Math.min(RARELY_MS, 1.5 * ms)) {
     try {
-      results.append(...(await fetchArticles(ids)).filter(({ id }) => !document.getElementById(id)).map(begin));
-      return;
+      const articles = await fetchArticles(unrestored);
+      unrestored = [];
+      results.append(...articles.filter(({ id }) => !document.getElementById(id)).map(begin));
+      if (statusLine.textContent === t("lost")) say(waiting());
     } catch {
-      await new Promise((resolve) => { setTimeout(resolve, START_POLL_MS); });
+      say(t("lost"));
+      await new Promise((resolve) => { setTimeout(resolve, ms); });
     }
   }
 }
@@ -205,35 +193,9 @@ function reveal(root) {
   for (const control of root.querySelectorAll("[data-script]")) control.hidden = false;
 }
 
-// Somebody begins to write: a renderer that sleeps elsewhere may wake meanwhile.
-async function warm() {
-  if (performance.now() < warmedAt + WARM_MS) return;
-  warmedAt = performance.now();
-  try {
-    await fetch(form.dataset.warm, { method: "POST" });
-    await look();
-  } catch {
-    // The request itself will say that the service is gone.
-  }
-}
-
-async function poll() {
-  if (results.querySelector("[data-open]") || !state.ready) await look();
-  setTimeout(poll, state.ready ? POLL_MS : START_POLL_MS);
-}
-
-async function look() {
-  try {
-    const before = state.ready;
-    state = await (await fetch(form.dataset.state)).json();
-    showPhases();
-    if (state.ready && !before) {
-      say(state.sentence || waiting() || t("model_ready"));
-      await refreshChoices();
-    } else if (!state.ready) say(state.sentence);
-  } catch {
-    // The request itself will say that the service is gone.
-  }
+function tellState(wasReady) {
+  if (!state.ready) say(state.sentence);
+  else if (!wasReady) say(state.sentence || waiting() || t("model_ready"));
 }
 
 // The settings of a picture, with the one that it starts from or without any.
@@ -258,8 +220,10 @@ function showPhases() {
 
 reveal(document);
 openForm();
-openWriting();
+openWriting({ say });
+openDrift();
 openSource({ say });
+openState({ isAwaited: () => results.querySelector("[data-open]") !== null, report: tellState });
 restore();
 openPictures(results, { say, ask: (fields) => send(fields, newKey()), use });
 
@@ -277,7 +241,6 @@ form.addEventListener("click", (event) => {
 form.elements.prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
-form.elements.prompt.addEventListener("input", warm);
 results.addEventListener("click", (event) => {
   const article = event.target.closest("article");
   if (event.target.closest("[data-cancel]")) cancel(article);
@@ -286,4 +249,3 @@ results.addEventListener("click", (event) => {
     keep();
   }
 });
-setTimeout(poll, START_POLL_MS);

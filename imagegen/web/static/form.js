@@ -1,5 +1,6 @@
 // The form: what it says, what goes wrong with it, and what of it outlives a reload.
 
+import { recall, remember } from "./session.js";
 import { t } from "./texts.js";
 
 const DRAFT = "imagegen-studio-draft";
@@ -135,20 +136,17 @@ export function clearFaults() {
 // What is written outlives a reload, and a change of the language.
 
 function keepDraft() {
-  try {
-    sessionStorage.setItem(DRAFT, String(words()));
-  } catch {
-    // No room, or no permission: it is on the page all the same.
-  }
+  remember(DRAFT, String(words()));
 }
 
 function restoreDraft() {
-  try {
-    const draft = sessionStorage.getItem(DRAFT);
-    if (draft && !location.search) fill(new URLSearchParams(draft));
-  } catch {
-    // as above
-  }
+  const draft = recall(DRAFT);
+  if (draft && !location.search) fill(new URLSearchParams(draft));
+  if (!location.search) return;
+  // What a link said is in the form: from here on the draft counts, or it would undo what is written.
+  keepDraft();
+  history.replaceState(null, "", location.pathname);
+  document.querySelector(".preferences [name=back]").value = location.pathname;
 }
 
 export function openForm() {

@@ -95,7 +95,7 @@ class Way {
     if (!this.article.isConnected) return this.end();
     const done = [...this.steps.values()].reduce((sum, share) => sum + share, 0) / this.count;
     if (!this.steps.size) {
-      this.told.textContent = this.before ? t("waits", { count: this.before }) : this.told.textContent;
+      if (this.before !== undefined) this.told.textContent = this.before ? t("waits", { count: this.before }) : t("next");
       return;
     }
     this.bar.value = done;

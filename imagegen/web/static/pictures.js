@@ -7,6 +7,7 @@ const compare = document.getElementById("compare");
 const tray = document.getElementById("tray");
 const KEYS = { f: "favourite", a: "approved", r: "rejected" };
 const MOST_COMPARED = 8;
+const MOST_SAVED = 100; // as the service has it
 
 let act; // what the page does: say, ask, use
 let results;
@@ -25,6 +26,7 @@ export function openPictures(place, actions) {
   viewer.addEventListener("click", (event) => {
     const way = event.target.closest("[data-go]");
     if (way) go(Number(way.dataset.go));
+    if (event.target.closest("[data-clean]")) showClean(viewer.querySelector("[data-clean]").getAttribute("aria-pressed") !== "true");
     markPressed(event);
   });
   viewer.addEventListener("keydown", keyed);
@@ -148,7 +150,7 @@ function show(figure) {
   shown = figure;
   const image = figure.querySelector("img");
   const place = viewer.querySelector("img");
-  place.src = image.src;
+  showClean(false);
   place.alt = image.alt;
   place.width = image.width;
   const all = figures();
@@ -160,6 +162,14 @@ function show(figure) {
   viewer.querySelector("[data-go='-1']").disabled = number === 1;
   viewer.querySelector("[data-go='1']").disabled = number === all.length;
   showMark(figure, figure.dataset.mark);
+}
+
+// The picture without what was laid on it, or with it.
+function showClean(isClean) {
+  const button = viewer.querySelector("[data-clean]");
+  button.hidden = !shown.dataset.clean;
+  button.setAttribute("aria-pressed", String(isClean));
+  viewer.querySelector("img").src = isClean ? shown.dataset.clean : shown.querySelector("img").src;
 }
 
 function go(steps) {
@@ -190,6 +200,7 @@ function showTray() {
   tray.hidden = boxes.length === 0;
   tray.querySelector("[data-count]").textContent = t("picked", { count: boxes.length });
   tray.querySelector("[data-compare]").disabled = boxes.length < 2 || boxes.length > MOST_COMPARED;
+  tray.querySelector("form button").disabled = boxes.length > MOST_SAVED;
   const names = tray.querySelector("[data-names]");
   names?.replaceChildren(...boxes.map((box) => {
     const field = document.createElement("input");

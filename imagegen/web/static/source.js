@@ -2,6 +2,7 @@
 
 import { form } from "./form.js";
 import { Masking } from "./masking.js";
+import { recall, remember } from "./session.js";
 import { t } from "./texts.js";
 
 const KEPT = "imagegen-studio-source"; // what outlives a reload: the picture, and what is painted on it
@@ -137,28 +138,15 @@ function showSheet(isShown) {
 
 function keep() {
   const strokes = canvas.hidden || masking.isEmpty ? "" : canvas.toDataURL();
-  try {
-    sessionStorage.setItem(KEPT, JSON.stringify({ address, from: from.value, strokes }));
-  } catch {
-    forget(); // no room for the picture: it is on the page all the same
-  }
+  if (!remember(KEPT, { address, from: from.value, strokes })) forget();
 }
 
 function forget() {
-  try {
-    sessionStorage.removeItem(KEPT);
-  } catch {
-    // No permission: then there is nothing either.
-  }
+  remember(KEPT, null);
 }
 
 function restore() {
-  let kept = null;
-  try {
-    kept = JSON.parse(sessionStorage.getItem(KEPT));
-  } catch {
-    // as above
-  }
+  const kept = recall(KEPT);
   if (from.value) showMade();
   if (kept?.from !== from.value) return;
   if (kept.address) {

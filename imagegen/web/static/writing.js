@@ -12,7 +12,11 @@ const nameField = document.getElementById("own-name");
 let asked = 0;
 let timer = null;
 
-export function openWriting() {
+let tell; // what the page says
+
+export function openWriting({ say }) {
+  tell = say;
+  addEventListener("storage", show); // another tab has others now
   for (const kind of ["input", "change", "filled"]) {
     form.addEventListener(kind, (event) => {
       if (kind !== "filled" && !["prompt", "brand"].includes(event.target.name)) return;
@@ -75,7 +79,7 @@ function keep(all) {
   try {
     localStorage.setItem(PRESETS, JSON.stringify(all));
   } catch {
-    // No room, or no permission: there are none, then.
+    tell(t("not_kept")); // no room, or no permission
   }
   show();
 }
