@@ -121,7 +121,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         service=service,
         generations=generations,
         library=_library(records, archive, storage),
-        campaigns=_campaigns(settings, records, catalog, archive, generations),
+        campaigns=_campaigns(settings, records, catalog, archive, generations, engine),
         metrics=metrics,
         identities=Identities.of(settings),
         meter=PromptMeter(local_model_folder(settings.model)),
@@ -171,17 +171,18 @@ def _campaigns(
     catalog: PresetCatalog,
     archive: Archive,
     desk: Desk,
-    renderer: RemoteRenderer | None = None,
+    engine: RenderProcess | RemoteRenderer,
 ) -> Campaigns:
-    """renderer: where it is elsewhere."""
     store = CampaignStore(records)
     most_pictures = max(1, min(_CAMPAIGN_PICTURES, settings.max_queue // 4))
     driver = Driver(store, desk, most_pictures)
-    bell: Bell = BellHere(driver) if renderer is None else BellOnTheLine(renderer)
+    bell: Bell = BellHere(driver)
+    if isinstance(engine, RemoteRenderer):
+        bell = BellOnTheLine(engine)
     target = Target.of(settings)
     if target is not None:
         bell = BellOfQueue(CloudTasks(target), bell)
-    return Campaigns(store, driver, bell, catalog, archive)
+    return Campaigns(store, driver, bell, catalog, archive, lambda: engine.status().model)
 
 
 def _library(records: RecordStore, archive: Archive, storage: Storage) -> Library:

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,26 @@ def read_script(
     return script
 
 
-def read_pasted(text: str, most_rows: int) -> PromptScript:
+def read_pasted(text: str, most_rows: int, unsaid: Mapping[str, object]) -> PromptScript:
     """A script that somebody else wrote: no file of this machine is opened for it.
 
-    Raises InvalidScript for what concerns the whole text, also where it has too many rows.
+    unsaid: the fields of rows that do not say them. Raises InvalidScript for what concerns the
+    whole text, also where it has too many rows.
     """
-    cells = map(_without_files, read_rows(text.encode(), ""))
+    rows = (_completed(cells, unsaid) for cells in read_rows(text.encode(), ""))
+    cells = map(_without_files, rows)
     read = _expanded(cells, "", {}, set())
     script = _settled(itertools.islice(read, most_rows + 1))
     if len(script.rows) + len(script.bad_rows) > most_rows:
         raise InvalidScript(f"there are over {most_rows:,} rows; make several campaigns of them")
     return script
+
+
+def _completed(cells: Cells | BadRow, unsaid: Mapping[str, object]) -> Cells | BadRow:
+    if isinstance(cells, BadRow):
+        return cells
+    given = {name: value if cells.typed else str(value) for name, value in unsaid.items()}
+    return replace(cells, fields={**given, **cells.fields})
 
 
 def _without_files(cells: Cells | BadRow) -> Cells | BadRow:

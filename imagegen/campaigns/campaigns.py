@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from imagegen.callers import Caller
@@ -13,7 +14,7 @@ from imagegen.campaigns.progress import Progress
 from imagegen.campaigns.record import CampaignRecord
 from imagegen.campaigns.store import CampaignStore
 from imagegen.errors import FieldError, InvalidRequest, ServiceUnreachable, UnknownCampaign
-from imagegen.generation import GeneratedImage
+from imagegen.generation import GeneratedImage, ModelInfo
 from imagegen.generations.archive import Archive
 from imagegen.generations.register import ListQuery
 from imagegen.presets import PresetCatalog
@@ -33,7 +34,10 @@ class Campaigns:
         bell: Bell,
         catalog: PresetCatalog,
         archive: Archive,
+        model: Callable[[], ModelInfo | None],
     ) -> None:
+        """model: if it is known."""
+        self._model = model
         self.driver = driver
         self._bell = bell
         self._store = store
@@ -44,7 +48,7 @@ class Campaigns:
         """Starts nothing. Raises InvalidRequest for what concerns the whole text."""
         listed = self._archive.list(caller, ListQuery(limit=_JUDGED_BY))
         earlier = [record.generation() for record in listed.records]
-        return plan_of(pasted, self._catalog.seen_by(caller), earlier)
+        return plan_of(pasted, self._catalog.seen_by(caller), earlier, self._model())
 
     def begin(self, pasted: Pasted, caller: Caller) -> CampaignRecord:
         """Its good rows. Raises InvalidRequest, also where there is none."""

@@ -11,7 +11,7 @@ from imagegen.batch.rows import FIELDS
 from imagegen.batch.script import PromptScript, read_pasted
 from imagegen.campaigns.record import BadLine, CampaignRow
 from imagegen.errors import CallerError, FieldError, InvalidRequest, InvalidScript
-from imagegen.generation import Generation, GenerationRequest
+from imagegen.generation import Generation, GenerationRequest, ModelInfo
 from imagegen.presets import PresetCatalog
 
 MOST_ROWS = 1_000
@@ -25,6 +25,7 @@ class Plan:
     name: str
     rows: tuple[CampaignRow, ...]
     bad_lines: tuple[BadLine, ...]
+    repeated: int  # rows that say the same as an earlier one
     estimate: Estimate | None  # None: nothing was rendered yet to judge by
 
     @property
@@ -39,11 +40,17 @@ class Pasted:
     name: str
     text: str  # CSV, JSON lines, or a prompt a line
     brand: str = ""  # for rows that name none
-    num_images: int = 1
+    num_images: int = 1  # for rows that say none
 
 
-def plan_of(pasted: Pasted, catalog: PresetCatalog, earlier: Iterable[Generation]) -> Plan:
-    """catalog: the caller's brands. earlier: generations to judge the cost by.
+def plan_of(
+    pasted: Pasted,
+    catalog: PresetCatalog,
+    earlier: Iterable[Generation],
+    model: ModelInfo | None,
+) -> Plan:
+    """catalog: the caller's brands. earlier: generations to judge the cost by. model: if it is
+    known; what it cannot draw is told then, too.
 
     Raises InvalidRequest for what concerns the whole text.
     """
@@ -53,13 +60,29 @@ def plan_of(pasted: Pasted, catalog: PresetCatalog, earlier: Iterable[Generation
     for row in script.rows:
         request = row.request.model_copy(update={"campaign": pasted.name, "deadline_s": None})
         try:
-            catalog.get(request.brand).refuse_words(request)
+            _refuse(request, catalog, model)
         except CallerError as error:
             bad_lines.append(BadLine(line=row.line, message=error.detail))
         else:
             rows.append(CampaignRow(line=row.line, request=request))
     bad_lines.sort(key=lambda bad: bad.line)
-    return Plan(pasted.name, tuple(rows), tuple(bad_lines), _estimate(rows, earlier))
+    return Plan(
+        pasted.name, tuple(rows), tuple(bad_lines), _repeated(rows), _estimate(rows, earlier)
+    )
+
+
+def _refuse(request: GenerationRequest, catalog: PresetCatalog, model: ModelInfo | None) -> None:
+    """Raises what is wrong with it."""
+    preset = catalog.get(request.brand)
+    if model is None:
+        preset.refuse_words(request)
+    else:
+        preset.resolve(request, model)
+
+
+def _repeated(rows: list[CampaignRow]) -> int:
+    said = {row.request.model_copy(update={"seed": None}).model_dump_json() for row in rows}
+    return len(rows) - len(said)
 
 
 def _read(pasted: Pasted) -> PromptScript:
@@ -76,7 +99,12 @@ def _read(pasted: Pasted) -> PromptScript:
     if not name:
         raise InvalidRequest(FieldError("name", "must be 1 to 64 characters"))
     try:
-        return read_pasted(_as_script(pasted), MOST_ROWS)
+        unsaid = {"num_images": pasted.num_images}
+        return read_pasted(
+            _as_script(pasted),
+            MOST_ROWS,
+            unsaid | {"brand": pasted.brand} if pasted.brand else unsaid,
+        )
     except InvalidScript as error:
         raise InvalidRequest(FieldError("text", error.detail)) from None
 
@@ -88,13 +116,7 @@ def _as_script(pasted: Pasted) -> str:
     if _is_object(first) or _names_columns(first):
         return text
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join(_line(row, pasted) if row.strip() else "" for row in rows)
-
-
-def _line(prompt: str, pasted: Pasted) -> str:
-    return json.dumps(
-        {"brand": pasted.brand, "prompt": prompt.strip(), "num_images": pasted.num_images}
-    )
+    return "\n".join(json.dumps({"prompt": row.strip()}) if row.strip() else "" for row in rows)
 
 
 def _is_object(line: str) -> bool:

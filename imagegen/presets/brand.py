@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from imagegen.generation import (
     Scheduler,
 )
 from imagegen.presets.banned_terms import find_banned, has_adapter_tag
-from imagegen.presets.formats import built_in_formats
+from imagegen.presets.formats import BUILT_IN_NAMES, built_in_formats
 from imagegen.presets.schema import BrandDefaults, Size
 from imagegen.presets.view import BrandView, DefaultsView
 
@@ -102,7 +102,10 @@ class BrandPreset:
 
     def refuse_words(self, request: GenerationRequest) -> None:
         """What `resolve` refuses whatever the model. Raises InvalidRequest and BannedTerm."""
-        self._refuse(request, [])
+        known, faults = {*BUILT_IN_NAMES, *self.formats}, list[FieldError]()
+        if request.width is None and request.format is not None and request.format not in known:
+            faults.append(_no_format(request.format, known))
+        self._refuse(request, faults)
 
     def formats_for(self, model: ModelInfo) -> dict[str, tuple[int, int]]:
         """What a request may name: the brand's formats over the built-in ones, within limits."""
@@ -176,8 +179,7 @@ class BrandPreset:
             name = _first(request.format, said.format, DEFAULT_FORMAT)
             known = self._all_formats(model)
             if name not in known:
-                message = f"no format {name!r}; there are {', '.join(sorted(known))}"
-                faults.append(FieldError("format", message))
+                faults.append(_no_format(name, known))
                 return model.native_px, model.native_px
             size = known[name]
         if _beyond(size, model):
@@ -230,3 +232,7 @@ def _edit(request: GenerationRequest, width: int, height: int) -> Edit | None:
 def _first(*choices: T | None) -> T:
     """The first choice somebody made: None means "not said", zero is a value."""
     return next(choice for choice in choices if choice is not None)
+
+
+def _no_format(name: str, known: Iterable[str]) -> FieldError:
+    return FieldError("format", f"no format {name!r}; there are {', '.join(sorted(known))}")

@@ -21,7 +21,13 @@ from imagegen.campaigns.plan import Pasted
 from imagegen.campaigns.progress import Progress
 from imagegen.campaigns.record import CampaignRecord
 from imagegen.campaigns.store import CampaignStore
-from imagegen.errors import Draining, QueueFull, UnknownCampaign, UnknownGeneration
+from imagegen.errors import (
+    Draining,
+    QueueFull,
+    StorageUnavailable,
+    UnknownCampaign,
+    UnknownGeneration,
+)
 from imagegen.generation import GenerationRequest
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import ListQuery
@@ -123,6 +129,26 @@ def test_stopped_and_resumed(application: Application, monkeypatch: pytest.Monke
     assert len(now(campaigns, record).with_status("succeeded")) == 20
 
 
+def test_two_who_stop_and_resume_at_once_lose_no_row(application: Application) -> None:
+    campaigns = application.campaigns
+    record = campaigns.begin(pasted(*(f"!slow mug {n}" for n in range(8))), ANNA)
+
+    def press() -> None:
+        for act in (campaigns.stop, campaigns.resume, campaigns.retry) * 4:
+            act(record.id, ANNA)
+
+    people = [threading.Thread(target=press) for _ in "12"]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    campaigns.resume(record.id, ANNA)
+    wait(lambda: now(campaigns, record).has_ended)
+    assert len(now(campaigns, record).with_status("succeeded")) == 8
+    listed = application.generations.list(ANNA, ListQuery(campaign="spring", limit=100))
+    assert len(listed.records) == 8
+
+
 def test_failed_rows_are_asked_for_again(application: Application) -> None:
     campaigns = application.campaigns
     record = campaigns.begin(pasted("a mug", "!nan", "a lamp"), ANNA)
@@ -199,6 +225,26 @@ def test_busy_is_waited_for(store: CampaignStore) -> None:
     assert mark is not None
     assert driver._step(mark) == 7.0
     assert store.running() == [record.id]
+
+
+def test_a_store_that_is_away_is_waited_for(
+    store: CampaignStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, record = Desk(), campaign(store, 3)
+    driver = Driver(store, desk, 1)  # type: ignore[arg-type]
+    assert driver.go_on(record.id)
+    wait(lambda: desk.asked)
+
+    def away(_: object) -> None:
+        raise StorageUnavailable("away", 0.1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "marked", away)
+        patched.setattr(desk, "record", away)
+        time.sleep(0.5)
+        asked = len(desk.asked)
+    wait(lambda: len(desk.asked) > asked, 5)
+    driver.close()
 
 
 def test_only_one_holds_it_until_he_is_silent(

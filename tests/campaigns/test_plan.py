@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from sample_brands import write_brands
+from sample_rendering import MODEL
 
+from imagegen.callers import Caller
 from imagegen.campaigns.plan import MOST_ROWS, Pasted, Plan, plan_of
 from imagegen.errors import InvalidRequest
 from imagegen.generation import Generation, Usage
@@ -22,7 +24,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> PresetCatalog:
 
 def read(catalog: PresetCatalog, text: str, **said: object) -> Plan:
     fields = {"name": "spring", "brand": "aurora"} | said
-    return plan_of(Pasted(text=text, **fields), catalog, [])  # type: ignore[arg-type]
+    return plan_of(Pasted(text=text, **fields), catalog, [], None)  # type: ignore[arg-type]
 
 
 def told(plan: Plan) -> list[tuple[int, str, str]]:
@@ -42,7 +44,50 @@ def test_the_word_prompt_in_a_prompt_is_no_head(catalog: PresetCatalog) -> None:
     assert len(read(catalog, "prompt, said the clerk\na mug").rows) == 2
     assert told(read(catalog, "brand,prompt\npop,a mug")) == [(2, "pop", "a mug")]
     assert told(read(catalog, '{"brand": "pop", "prompt": "a mug"}')) == [(1, "pop", "a mug")]
-    assert [bad.line for bad in read(catalog, "prompt\na mug").bad_lines] == [2], "names no brand"
+    unnamed = read(catalog, "prompt\na mug", brand="")
+    assert [bad.line for bad in unnamed.bad_lines] == [2], "names no brand"
+
+
+def test_what_a_table_does_not_say_the_form_says(catalog: PresetCatalog) -> None:
+    plan = read(catalog, "prompt,brand,num_images\na mug,,\na lamp,pop,1", num_images=3)
+    assert told(plan) == [(2, "aurora", "a mug"), (3, "pop", "a lamp")]
+    assert [row.request.num_images for row in plan.rows] == [3, 1]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tables_as_spreadsheets_write_them(
+    catalog: PresetCatalog, delimiter: str, end: str
+) -> None:
+    head, row = ["brand", "prompt"], ["pop", f'"a ""red"" mug{delimiter} café"']
+    text = "\ufeff" + end.join(delimiter.join(cells) for cells in (head, row, ["", ""])) + end
+    [row] = read(catalog, text).rows
+    assert row.request.brand == "pop"
+    spoken = "" if delimiter == "\t" else delimiter
+    assert row.request.prompt.split() == ["a", '"red"', f"mug{spoken}", "café"]
+
+
+def test_what_can_be_known_is_told_before_the_start(catalog: PresetCatalog) -> None:
+    table = "prompt,format,width,height\na mug,banana,,\na lamp,story,,\na hat,,8000,8000\n"
+    asleep = read(catalog, table)
+    assert [(bad.line, bad.message[:24]) for bad in asleep.bad_lines] == [
+        (2, "format: no format 'banan"),
+    ]  # fmt: skip
+    awake = plan_of(Pasted("x", table, "aurora"), catalog, [], MODEL)
+    assert [bad.line for bad in awake.bad_lines] == [2, 4], "the model is known"
+
+
+def test_rows_that_say_the_same_are_counted(catalog: PresetCatalog) -> None:
+    assert read(catalog, "a mug\na lamp\na mug\na mug").repeated == 2
+    assert read(catalog, "a mug\na lamp").repeated == 0
+
+
+def test_somebody_elses_brand_is_one_that_is_not_there(catalog: PresetCatalog) -> None:
+    seen = catalog.seen_by(Caller("anna", frozenset({"aurora"})))
+    text = "brand,prompt\npop,a mug\nnobody,a mug"
+    [pop, nobody] = plan_of(Pasted("x", text), seen, [], None).bad_lines
+    assert pop.message.replace("'pop'", "'nobody'") == nobody.message
+    assert "pop" not in nobody.message
 
 
 def test_braces_at_the_beginning_are_no_json(catalog: PresetCatalog) -> None:
@@ -116,6 +161,6 @@ def test_the_cost_is_judged_by_earlier_pictures(catalog: PresetCatalog) -> None:
             "usage": Usage(gpu_s=3.0, steps=20, estimated_cost_usd=0.01).model_dump(),
         }
     )  # fmt: skip
-    plan = plan_of(Pasted("x", "a mug\na lamp", "aurora", 2), catalog, [earlier])
+    plan = plan_of(Pasted("x", "a mug\na lamp", "aurora", 2), catalog, [earlier], None)
     assert plan.estimate is not None
     assert (plan.estimate.gpu_s, round(plan.estimate.cost_usd, 3)) == (12.0, 0.04)

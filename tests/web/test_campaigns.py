@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import time
 import zipfile
@@ -100,10 +101,40 @@ def test_a_file_stands_for_the_text(client: FlaskClient) -> None:
     page = submit(client, "check", file=data, text="")
     assert "1 picture will be made" in page.text
     assert "café" in page.text
-    latin = (io.BytesIO("brand;prompt\npop;café\n".encode("latin-1")), "spring.csv")
-    page = submit(client, "check", file=latin)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_file_may_come_as_spreadsheets_write_it(client: FlaskClient, encoding: str) -> None:
+    data = (io.BytesIO("brand;prompt\npop;café “ñ”\n".encode(encoding)), "spring.csv")
+    page = submit(client, "check", file=data)
+    assert "1 picture will be made" in page.text
+    assert "café “ñ”" in page.text
+
+
+@pytest.mark.parametrize("data", [b"brand;prompt\npop;\x81\x8d", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_text_is_refused(client: FlaskClient, data: bytes) -> None:
+    page = submit(client, "check", file=(io.BytesIO(data), "spring.csv"))
     assert page.status_code == 422
     assert "UTF-8" in page.text
+
+
+def test_what_is_wrong_is_told_in_the_language_of_whoever_looks(client: FlaskClient) -> None:
+    spanish = {"Accept-Language": "es"}
+    table = "brand,prompt,format\nnobody,a mug,\npop,,\npop,a mug,banana\n"
+    fields = {"name": "spring", "text": table, "do": "check"}
+    page = client.post("/campaigns", data=fields, headers=spanish).text
+    assert "no hay ninguna marca" in page
+    assert "prompt: es obligatorio" in page
+    assert "no hay ningún formato" in page
+    for text, told in (
+        ("", "Filas: no tiene filas"), ("a mug\n" * 10_000, "hay más de 1,000 filas"),
+        ("brand,prompt,colour\n", "columna desconocida"),
+        ("brand,prompt,formatt\n", "(¿querías decir format"),
+        ("brand,prompt,prompt\n", "aparece dos veces"),
+    ):  # fmt: skip
+        answer = client.post("/campaigns", data=fields | {"text": text}, headers=spanish)
+        assert answer.status_code == 422
+        assert told in html.unescape(answer.text)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +143,7 @@ def test_a_file_stands_for_the_text(client: FlaskClient) -> None:
         ({"name": ""}, 422, "name"), ({"text": "brand,prompt,colour\n"}, 422, "colour"),
         ({"text": "x" * (6 << 20)}, 413, "too much"), ({"do": "start", "text": ""}, 422, "no row"),
         ({"do": "start", "text": "brand,prompt\nnobody,x"}, 422, "no row"),
-        ({"num_images": "two"}, 200, "2 pictures"),
+        ({"num_images": "two"}, 200, "Line 2"),
         ({"text": "a mug", "num_images": "9"}, 200, "Line 1"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,6 +230,46 @@ def test_a_file_may_be_dropped(visit: Visit, tmp_path: Path) -> None:
     expect(page.get_by_label("Name")).to_have_value("Otoño")
 
 
+@pytest.mark.parametrize(("encoding", "told"), [("utf-8", "café"), ("cp1252", "Excel")])
+def test_a_file_may_fall_anywhere_on_the_page(visit: Visit, encoding: str, told: str) -> None:
+    page = visit("/campaigns")
+    data = "brand;prompt\npop;café, as Excel writes it\n".encode(encoding)
+    drop = """bytes => {
+        const dropped = new DataTransfer();
+        dropped.items.add(new File([new Uint8Array(bytes)], "Spring.csv", { type: "text/csv" }));
+        return dropped;
+    }"""
+    dropped = page.evaluate_handle(drop, list(data))
+    page.locator("h1").dispatch_event("drop", {"dataTransfer": dropped})
+    expect(page.get_by_label("Name")).to_have_value("Spring")
+    page.get_by_role("button", name="Check the rows").click()
+    expect(page.get_by_role("heading", name="1 picture will be made")).to_be_visible()
+    expect(page.locator("#plan tbody")).to_contain_text("café")
+    expect(page.get_by_label("Rows", exact=True)).to_have_value(re.compile(told))
+
+
+def test_it_is_stopped_and_goes_on_where_it_was(visit: Visit) -> None:
+    page = visit("/campaigns")
+    page.get_by_label("Name").fill("Stop and go")
+    rows = [f"!slow mug {number}" for number in range(24)]  # more than are asked for at a time
+    page.get_by_label("Rows", exact=True).fill("\n".join([*rows, "{bad}"]))
+    page.get_by_role("button", name="Check the rows").click()
+    page.get_by_role("button", name="Start, 24 pictures").click()
+    page.get_by_text("1 row was left out").click()
+    first = page.locator("#state").element_handle()
+    page.wait_for_function("one => !one.isConnected", arg=first)  # it was looked at again
+    expect(page.locator("#state .bad")).to_be_visible()  # what is open stays open
+    page.get_by_role("button", name="Stop").click()
+    status = page.locator("#state [role=status]")
+    expect(status).to_contain_text("Stopped")
+    expect(page.locator("#state")).to_have_attribute("data-over", "true", timeout=30_000)
+    expect(page.locator("tbody .waiting").first).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(status).to_contain_text("24 of 24 rows are done", timeout=60_000)
+    expect(page.locator(".sheet li")).to_have_count(24)
+    expect(page.get_by_role("button", name="Resume")).to_have_count(0)
+
+
 def test_without_scripts_all_of_it_works(visit: Visit) -> None:
     page = visit("/library", java_script_enabled=False)
     page.get_by_label("Search").fill("red mug")
@@ -243,14 +284,36 @@ def test_without_scripts_all_of_it_works(visit: Visit) -> None:
     page.get_by_role("button", name="Check the rows").click()
     page.get_by_role("button", name="Start, 2 pictures").click()
     expect(page.get_by_role("heading", name="Plain")).to_be_visible()
-    page.wait_for_timeout(1_000)
-    page.reload()
-    expect(page.locator("#state [role=status]")).to_contain_text("of 2 rows are done")
+    again = page.get_by_role("link", name="Look again")
+    for _ in range(100):
+        if again.count() == 0:
+            break
+        again.click()
+    expect(page.locator("#state [role=status]")).to_contain_text("2 of 2 rows are done")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download ZIP").click()
+    assert download.value.suggested_filename == "Plain.zip"
+
+
+@pytest.fixture(scope="module")
+def ended_campaign(server: Server) -> str:
+    """The address of one with pictures, a failed row, and rows that were left out."""
+    text = "brand,prompt,format\naurora,a mug,story\npop,a lamp,banner\npop,!nan,\nnobody,x,\n"
+    form = {"name": "A long campaign’s name, for narrow windows", "text": text, "do": "start"}
+    _, headers, _ = server.submit("/campaigns", form)
+    path = str(headers["Location"])
+    until = time.monotonic() + 60
+    while b'data-over="true"' not in server.ask("GET", path)[2]:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return path
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_every_window_and_anybody_s_eyes(visit: Visit, width: int, scheme: str) -> None:
+def test_pages_fit_every_window_and_anybody_s_eyes(
+    visit: Visit, ended_campaign: str, width: int, scheme: str
+) -> None:
     options = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
     page = visit("/library", **options)
     check_fits(page)
@@ -260,4 +323,13 @@ def test_pages_fit_every_window_and_anybody_s_eyes(visit: Visit, width: int, sch
     check_fits(page)
     check_accessible(page)
     page.goto("/campaigns")
+    page.get_by_label("Name").fill("x" * 64)
+    page.get_by_label("Rows", exact=True).fill("brand,prompt\npop,a mug\nnobody,a mug")
+    page.get_by_role("button", name="Check the rows").click()
+    expect(page.get_by_role("heading", name="1 picture will be made")).to_be_visible()
     check_fits(page)
+    check_accessible(page)
+    page.goto(ended_campaign)
+    page.get_by_text("1 row was left out").click()
+    check_fits(page)
+    check_accessible(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from http import HTTPStatus
 from typing import Any
 
@@ -13,8 +14,11 @@ from imagegen.campaigns.plan import MOST_LETTERS, Pasted
 from imagegen.errors import BodyTooLarge, FieldError, ImagegenError, InvalidRequest
 from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
+from imagegen.web.errors import failure_of
 from imagegen.web.studio.campaign_archive import archive_name, files_of
 from imagegen.web.studio.faults import tell_on_pages, with_status_of
+from imagegen.web.studio.shell import current_texts
+from imagegen.web.studio.told import fault_in_words, in_words
 from imagegen.web.zip_stream import zip_stream
 
 _MOST_BYTES = 4 * MOST_LETTERS + 64 * 1024  # a letter has up to four
@@ -24,6 +28,7 @@ def campaigns_blueprint(parts: Collaborators) -> Blueprint:
     """Whichever instance looks, shows the same; it needs no script to start and to look."""
     blueprint = Blueprint("campaigns", __name__)
     tell_on_pages(blueprint, parts)
+    blueprint.add_app_template_filter(fault_in_words, "fault_in_words")
     campaigns = parts.campaigns
     _register_campaign(blueprint, parts)
 
@@ -35,7 +40,7 @@ def campaigns_blueprint(parts: Collaborators) -> Blueprint:
             campaigns=campaigns.list(caller),
             said=said,
             plan=more.get("plan"),
-            error=more.get("error"),
+            faults=_faults(more.get("error")),
         )
 
     @blueprint.get("/campaigns")
@@ -108,13 +113,33 @@ def _said() -> dict[str, Any]:
     except RequestEntityTooLarge:
         raise BodyTooLarge("that is too much text; make several campaigns of it") from None
     if data:
-        try:
-            said["text"] = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InvalidRequest(
-                FieldError("text", "is not UTF-8; save the file as “CSV UTF-8”")
-            ) from None
+        said["text"] = _decoded(data)
     return said
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8, or as Excel writes on Windows if one does not choose: its rows are shown before they
+    are started.
+    """
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return data.decode("cp1252")
+    except UnicodeDecodeError:
+        raise InvalidRequest(
+            FieldError("text", "is not UTF-8; save the file as “CSV UTF-8”")
+        ) from None
+
+
+def _faults(error: ImagegenError | None) -> dict[str, str]:
+    """Field -> what is wrong with it; under "" what belongs to none."""
+    if error is None:
+        return {}
+    failure = in_words(failure_of(error), current_texts())
+    return {one.field: one.message for one in failure.fields} or {"": failure.detail}
 
 
 def _pasted(said: dict[str, Any]) -> Pasted:

@@ -65,6 +65,15 @@ def failure_in_words(code: str, detail: str, t: Texts) -> str:
     return t(known, detail=detail) if known in t.words else detail
 
 
+def fault_in_words(detail: str) -> str:
+    """What is wrong with a row, `field: message` or a sentence, in the page's language."""
+    t = current_texts()
+    field, colon, message = detail.partition(": ")
+    if colon and field.isidentifier():
+        return f"{field}: {translated(message, t)}"
+    return translated(detail, t)
+
+
 def translated(message: str, t: Texts) -> str:
     """A sentence about a field, which the catalogue has with open places; else as it is."""
     for key, pattern in texts_in(FALLBACK).words.items():
