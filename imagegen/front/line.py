@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from imagegen.errors import ImagegenError, InvalidSettings, ServiceUnreachable
 from imagegen.front.identity import IdTokens
 from imagegen.problems import ASK_AGAIN_S
+from imagegen.tracing import onward_headers
 
 _CONNECT_S = 10.0
 
@@ -78,12 +79,15 @@ class Call:
         headers: Mapping[str, str] | None = None,
         method: str | None = None,
     ) -> None:
-        """method: by default GET, or with a body, which is JSON, POST."""
+        """method: by default GET, or with a body, which is JSON, POST.
+
+        It belongs to the request that this thread serves, whichever thread runs it.
+        """
         self._line = line
         self._path = path
         self._answer_s = answer_s
         self._body = body
-        self._headers = dict(headers or {})
+        self._headers = {**onward_headers(), **(headers or {})}
         self._method = method or ("GET" if body is None else "POST")
         self._lock = threading.Lock()  # guards the next two
         self._socket: socket.socket | None = None

@@ -32,6 +32,7 @@ from imagegen.problems import ASK_AGAIN_S, detail_of, failure_of, retry_after_s
 from imagegen.service import OnImage
 from imagegen.settings import Settings
 from imagegen.storage import Storage
+from imagegen.tracing import follow_generation
 
 MARGIN_S = 5.0  # past a deadline, within which the renderer itself says that it has passed
 _PROMPTLY_S = 1.0  # an answer that takes longer makes us ask how far the renderer is
@@ -167,6 +168,7 @@ class RemoteService:
             raise ServiceUnreachable(
                 f"what answers at {self._line.name} is no imagegen service", ASK_AGAIN_S
             ) from None
+        follow_generation(generation.id)
         images = tuple(self.linked(image) for image in generation.images)
         return generation.model_copy(update={"images": images})
 

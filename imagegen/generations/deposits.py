@@ -18,6 +18,7 @@ from imagegen.generations.acceptance import check_same, new_record
 from imagegen.generations.records import GenerationRecord
 from imagegen.generations.register import Held, Register
 from imagegen.presets import PresetCatalog
+from imagegen.tracing import follow_generation
 
 UNHEARD_S = 3_600.0  # after which nobody waits any longer for the queue to call for it
 _SOON_S = 1.0
@@ -57,6 +58,7 @@ class Deposits:
         StorageUnavailable.
         """
         held = self._kept(request, caller, key)
+        follow_generation(held.record.id)
         if held.record.is_open and not held.record.is_held(time.time()):
             self._send(held)
         return held.record.id

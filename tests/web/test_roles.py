@@ -379,6 +379,26 @@ def test_the_renderer_has_no_pages_and_says_so(pair: Pair) -> None:
     assert (status, json.loads(body)["phase"]) == (202, "ready")
 
 
+def test_a_request_is_one_in_the_lines_of_both(
+    make_pair: Callable[..., Pair], start: Callable[..., Server], tmp_path: Path
+) -> None:
+    pair = make_pair(f"file:{tmp_path}/output", IMAGEGEN_LOG_FORMAT="json")
+    web = start(pair.environment)
+    web.wait_until("/readyz", timeout_s=60)
+    ids = {"traceparent": f"00-{'4b' * 16}-{'f0' * 8}-01", "X-Request-Id": "ask-1"}
+    status, headers, body = web.ask("POST", "/generate", ASKED, **ids)
+    assert (status, headers["X-Request-Id"]) == (200, "ask-1")
+    for server, least in ((web, 1), (pair.renderer, 3)):  # rendered, kept, answered
+        code, log = server.end()
+        assert code == 0
+        lines = [json.loads(line) for line in log.splitlines()]
+        ours = [line for line in lines if line.get("request_id") == "ask-1"]
+        assert len(ours) >= least
+        for line in ours:
+            assert line["logging.googleapis.com/trace"] == "4b" * 16
+            assert line["generation_id"] == json.loads(body)["id"]
+
+
 def test_with_a_bucket_between_them(
     make_pair: Callable[..., Pair], start: Callable[..., Server], bucket_server: FakeBucket
 ) -> None:
