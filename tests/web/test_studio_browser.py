@@ -306,6 +306,23 @@ def pixels_of(file: bytes) -> Image.Image:
     return Image.open(io.BytesIO(file)).convert("RGB")
 
 
+BROUGHT = """
+async ([kind, colour, words]) => {
+  const sheet = new OffscreenCanvas(320, 240);
+  const pen = sheet.getContext("2d");
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, 320, 240);
+  const data = new DataTransfer();
+  data.items.add(new File([await sheet.convertToBlob()], "photo.png", {type: "image/png"}));
+  if (words) data.items.add(words, "text/plain");
+  const said = {bubbles: true, cancelable: true, clipboardData: data, dataTransfer: data};
+  const event = kind === "drop" ? new DragEvent(kind, said) : new ClipboardEvent(kind, said);
+  const taken = !document.querySelector("#results").dispatchEvent(event);
+  if (taken === Boolean(words)) throw new Error(`${kind} with ${words}: taken is ${taken}`);
+}
+"""
+
+
 def test_a_picture_of_one_s_own_is_started_from_and_painted_on(visit: Visit) -> None:
     page = visit()
     page.get_by_text("Start from a picture").first.click()
@@ -316,8 +333,10 @@ def test_a_picture_of_one_s_own_is_started_from_and_painted_on(visit: Visit) -> 
     start = page.get_by_role("img", name="The picture to start from")
     expect(page.get_by_role("status")).to_have_text("The picture is in the form.")
     assert start.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [1536, 1152]
-    chooser.set_input_files(photograph("red"))
+    page.evaluate(BROUGHT, ["paste", "blue", "some words"])  # as office programs do
+    page.evaluate(BROUGHT, ["drop", "red", ""])  # beside the form
     until(lambda: start.evaluate("img => img.naturalWidth") == 320)
+    page.evaluate(BROUGHT, ["paste", "red", ""])
     page.get_by_label("Keep the shape").check()
     page.get_by_role("button", name="Change only a part").click()
     sheet = page.get_by_role("application", name="Paint over what shall change")
@@ -752,6 +771,9 @@ def test_nothing_overflows_at_any_width(visit: Visit, width: int) -> None:
         generate(page, prompt)
         expect(page.get_by_role("status")).to_be_in_viewport()  # wherever one was
         shown_pictures(page, int(number))
+    approve = results(page).first.get_by_role("button", name="Approve")
+    if width < 640:
+        expect(approve).to_be_visible()  # without pointing at anything
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.title") == "Create – imagegen studio"
     assert HOSTILE in results(page).nth(1).inner_text()

@@ -41,9 +41,13 @@ export function openSource({ say }) {
     keep();
   });
   form.addEventListener("filled", showMade);
-  document.addEventListener("paste", (event) => bring(event, event.clipboardData, say));
-  form.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
-  form.addEventListener("drop", (event) => bring(event, event.dataTransfer, say));
+  // Wherever it falls: what is dropped beside the form would take the page's place.
+  document.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  document.addEventListener("drop", (event) => bring(event, event.dataTransfer, say));
+  document.addEventListener("paste", (event) => {
+    // Office programs put a picture of the words beside the words.
+    if (!event.clipboardData.types.includes("text/plain")) bring(event, event.clipboardData, say);
+  });
   image.addEventListener("error", () => { if (!shown.hidden) removeSource(); });
   restore();
 }
