@@ -60,6 +60,7 @@ ROLE_FOR = {
     "builds": "Cloud Build Editor",
     "run": "Cloud Run Admin",  # to say who may call a service
     "logging": "Logs Viewer",
+    "scheduler": "Cloud Scheduler Admin",
     "secrets": "Secret Manager Admin",
 }
 
