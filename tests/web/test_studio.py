@@ -24,6 +24,7 @@ from imagegen.clip_tokens import PromptMeter, PromptReading
 from imagegen.errors import Draining, InvalidRequest, RenderFailed
 from imagegen.errors import FieldError as Fault
 from imagegen.generation import GenerationRequest
+from imagegen.presets.formats import built_in_formats
 from imagegen.settings import Settings
 from imagegen.web.app import create_app
 from imagegen.web.studio.texts import texts_in
@@ -150,6 +151,15 @@ def test_formats_are_the_brand_s(client: FlaskClient, brand: str, first: str, ch
     assert by_brand[brand][0] == first
     assert ("wall_poster" in by_brand[brand]) == (brand == "aurora")
     assert "Wall poster" in page.text
+
+
+def test_formats_have_names_in_the_language_of_the_page(client: FlaskClient) -> None:
+    page = Page(client.get("/", headers={"Accept-Language": "es"}).text)
+    for name in ("Cuadrado", "Vertical", "Historia", "Apaisado", "Banner", "Wall poster"):
+        assert name in page.text
+    assert set(built_in_formats(256)) == {
+        key.removeprefix("formats.") for key in texts_in("es").words if key.startswith("formats.")
+    }
 
 
 def _formats(page: Page) -> dict[str, list[str]]:

@@ -48,7 +48,11 @@ export function openSource({ say }) {
     // Office programs put a picture of the words beside the words.
     if (!event.clipboardData.types.includes("text/plain")) bring(event, event.clipboardData, say);
   });
-  image.addEventListener("error", () => { if (!shown.hidden) removeSource(); });
+  image.addEventListener("error", () => {
+    if (shown.hidden) return;
+    if (from.value) say(t("no_start"));
+    removeSource();
+  });
   restore();
 }
 
