@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from imagegen import cli
 from imagegen.cloud_tasks import MAX_DELIVERIES
 from imagegen.front.service import MARGIN_S
 from imagegen.settings import Settings
+from imagegen.storage.bucket_folder import BucketFolder
 from imagegen.wsgi import refuse_openness
 
 Mapping = dict[str, Any]
@@ -221,6 +223,14 @@ def test_a_probe_keeps_cloud_runs_bounds(name: str, probe: str) -> None:
     assert parts["httpGet"]["port"] == port["containerPort"]
     assert 1 <= parts["timeoutSeconds"] <= parts["periodSeconds"] <= 240
     assert set(parts) <= {"httpGet", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "knative.yaml"])
+def test_a_start_that_waits_for_a_bucket_in_vain_says_so_before_it_is_ended(name: str) -> None:
+    probe = container(read(name))["startupProbe"]
+    said = inspect.signature(BucketFolder).parameters
+    patience_s = said["retry_s"].default + said["timeout_s"].default
+    assert patience_s < probe["periodSeconds"] * probe["failureThreshold"] <= 240
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "knative.yaml"])
