@@ -77,11 +77,15 @@ class Campaigns:
         return sorted((one for one in shown if one.rows), key=lambda one: one.id)[:_SHOWN]
 
     def find(self, campaign_id: str, caller: Caller) -> CampaignRecord:
-        """Without rows of brands that are not his. Raises UnknownCampaign."""
+        """With all rows, as their numbers count; `progress` leaves out those of brands that are not
+        his. Of what was left out nothing is told then: it may name them. Raises UnknownCampaign.
+        """
         for owner in dict.fromkeys((caller.owner, "")):
             record = self._store.find(campaign_id, owner)
-            if record is not None and _seen_by(caller, record).rows:
-                return record
+            his = () if record is None else _seen_by(caller, record).rows
+            if record is not None and his:
+                is_all_his = len(his) == len(record.rows)
+                return record if is_all_his else record.model_copy(update={"bad_lines": ()})
         raise UnknownCampaign(f"there is no campaign {campaign_id[:40]!r}")
 
     def progress(self, record: CampaignRecord, caller: Caller) -> Progress:
@@ -110,9 +114,9 @@ class Campaigns:
         self._bell.ring(record.id)
 
     def retry(self, campaign_id: str, caller: Caller) -> None:
-        """Rows that have failed are asked for anew. Raises UnknownCampaign."""
+        """His rows that have failed are asked for anew. Raises UnknownCampaign."""
         record = self.find(campaign_id, caller)
-        failed = self.driver.progress(record).failed
+        failed = self.progress(record, caller).failed
         if failed:
             self._store.open(self._store.change(record, lambda one: one.again(failed)))
             self._bell.ring(record.id)

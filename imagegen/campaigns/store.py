@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,6 +26,7 @@ from imagegen.library.mark_book import ROOT, person_key
 from imagegen.storage.records import RecordStore
 
 LEASE_S = 45.0
+_READERS = 8
 _ID = re.compile(r"[0-9]{13}-[0-9a-f]{8}")
 _TRIES = 20
 _log = logging.getLogger(__name__)
@@ -76,10 +78,10 @@ class CampaignStore:
 
     def newest(self, owner: str, most: int) -> Iterator[CampaignRecord]:
         """An owner's."""
-        for name, _ in self._store.names(f"{ROOT}/campaigns/{person_key(owner)}", "", most):
-            record = self.find(name.removesuffix(".json"), owner)
-            if record is not None:
-                yield record
+        names = self._store.names(f"{ROOT}/campaigns/{person_key(owner)}", "", most)
+        with ThreadPoolExecutor(_READERS) as pool:  # each may be of a thousand rows
+            found = pool.map(lambda one: self.find(one[0].removesuffix(".json"), owner), names)
+            yield from (record for record in found if record is not None)
 
     def open(self, record: CampaignRecord) -> None:
         """Whoever looks finds that there is something to do."""

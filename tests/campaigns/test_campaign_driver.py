@@ -114,6 +114,22 @@ def test_it_is_there_for_its_owner_alone(application: Application) -> None:
         campaigns.find(record.id, other_brand)
 
 
+def test_rows_of_brands_that_are_not_his_are_not_there_for_him(application: Application) -> None:
+    campaigns = application.campaigns
+    text = "brand,prompt\naurora,!nan\npop,a lamp\npop,!nan\nnobody,x"
+    record = campaigns.begin(Pasted("both", text), ANNA)
+    wait(lambda: now(campaigns, record).has_ended)
+    less = Caller("anna", frozenset({"pop"}), "anna")
+    shown = campaigns.progress(campaigns.find(record.id, less), less)
+    assert [(one.row.line, one.status) for one in shown.rows] == [(3, "succeeded"), (4, "failed")]
+    assert campaigns.find(record.id, less).bad_lines == ()
+    assert [len(one.rows) for one in campaigns.list(less)] == [2]
+    campaigns.retry(record.id, less)
+    asked = [row.attempt for row in campaigns.find(record.id, ANNA).rows]
+    assert asked == [0, 0, 1], "the failed row of the other brand is not his"
+    wait(lambda: now(campaigns, record).has_ended)
+
+
 def test_stopped_and_resumed(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     campaigns = application.campaigns
     record = campaigns.begin(pasted(*(f"!slow mug {n}" for n in range(20))), ANNA)

@@ -97,6 +97,21 @@ def test_a_picture_s_page_offers_every_kind_of_file(client: FlaskClient) -> None
         assert Image.open(io.BytesIO(answer.data)).format == name
 
 
+def test_the_recipe_is_whole(client: FlaskClient) -> None:
+    words = {"headline": "Sale <b>", "legal": "© Aurora", "logo": False}
+    made = generate(client, num_images=1, format="story", negative_prompt="fog", overlay=words)
+    page = client.get(f"/library/{made['id']}/0").text
+    facts = dict(re.findall(r"<dt>([^<]+)</dt><dd[^>]*>(?:<code>)?([^<]*)", page))
+    assert facts["Format"] == "story"
+    assert facts["Headline"] == "Sale &lt;b&gt;"
+    assert facts["Legal line"] == "© Aurora"
+    assert "fog" in facts["Not in the picture"]
+    assert facts["Seed"] == "3"
+    assert {"Size", "Steps", "Guidance", "Scheduler", "Model", "File"} <= facts.keys()
+    assert "Logo" not in facts
+    assert "Without logo and words" in page
+
+
 def test_what_is_chosen_is_taken_home(client: FlaskClient) -> None:
     """As a browser without scripts sends the form."""
     generate(client, prompt="a chosen mug")

@@ -109,6 +109,7 @@ def _facts(record: GenerationRecord, index: int, said: dict[str, Any]) -> list[F
     rows = [
         Fact("picture.full_prompt", said.get("prompt", record.request.prompt)),
         Fact("picture.negative_prompt", said.get("negative_prompt", "")),
+        Fact("picture.format", record.request.format or ""),
         Fact("picture.size", f"{image.width} × {image.height}"),
         Fact("picture.seed", str(image.seed)),
         Fact("picture.steps", _text(said.get("num_inference_steps"))),
@@ -116,6 +117,7 @@ def _facts(record: GenerationRecord, index: int, said: dict[str, Any]) -> list[F
         Fact("picture.scheduler", _text(said.get("scheduler"))),
         Fact("picture.adapters", adapters),
         Fact("picture.strength", _text(said.get("strength"))),
+        *_overlay(record.request),
         Fact("picture.model", model_name or record.model),
         Fact("picture.model_version", model.get("sha256", "")[:_SHORT], is_code=True),
         Fact("picture.preset_version", record.preset_version[:_SHORT], is_code=True),
@@ -125,6 +127,18 @@ def _facts(record: GenerationRecord, index: int, said: dict[str, Any]) -> list[F
         Fact("picture.generation", record.id, is_code=True),
     ]
     return [row for row in rows if row.value]
+
+
+def _overlay(request: GenerationRequest) -> list[Fact]:
+    """What was laid on it."""
+    overlay = request.overlay
+    if overlay is None:
+        return []
+    return [
+        Fact("picture.logo", "✓" if overlay.logo else ""),
+        Fact("picture.headline", overlay.headline or ""),
+        Fact("picture.legal", overlay.legal or ""),
+    ]
 
 
 def _costs(record: GenerationRecord) -> list[Fact]:
