@@ -681,6 +681,31 @@ def test_a_browser_that_keeps_nothing_will_do(visit: Visit, script: str) -> None
     shown_pictures(page, 1)
 
 
+def test_what_a_browser_kept_may_be_anything(visit: Visit) -> None:
+    page = visit()
+    page.evaluate(
+        """() => {
+          const hostile = "brand=nobody&prompt=hm&num_images=99&format=gone&from=javascript:1";
+          localStorage.setItem("imagegen-studio-presets", JSON.stringify({"<b>": hostile, x: 5}));
+          for (const [name, value] of Object.entries({
+            generations: '{"a": 1}', source: "7", draft: "12", sending: '"x"',
+          })) sessionStorage.setItem(`imagegen-studio-${name}`, value);
+        }"""
+    )
+    page.reload()
+    page.get_by_text("My presets").click()
+    for name in ("x", "<b>"):
+        page.get_by_role("button", name=name, exact=True).click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("hm")
+    # What there is no more leaves what there is.
+    for name, value in (("brand", "aurora"), ("num_images", "1"), ("format", "square")):
+        expect(page.locator(f"[name={name}]:checked:enabled")).to_have_attribute("value", value)
+    generate(page, "a mug")
+    shown_pictures(page, 1)
+    page.reload()
+    expect(results(page)).to_have_count(1)
+
+
 def test_eight_candidates_come_best_first_and_without_words_too(visit: Visit) -> None:
     page = visit()
     page.get_by_text("8", exact=True).click()
@@ -828,8 +853,16 @@ def test_without_scripts_the_form_does_the_same(visit: Visit) -> None:
     assert page.request.get(picture.get_attribute("src") or "").body() == first
     page.get_by_role("button", name="New variation").click()
     expect(page.locator("#seed")).to_have_value("")
+    page.get_by_text("Start from a picture").first.click()
+    page.get_by_label("Picture", exact=True).set_input_files(photograph("red"))
+    page.get_by_label("Change only a part").set_input_files(photograph("white"))
+    page.get_by_label("Keep the shape").check()
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps").fill("10")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("figcaption .facts")).to_contain_text("320 × 240")
     forms = [request.all_headers() for request in sent if request.method == "POST"]
-    assert len(forms) == 4
+    assert len(forms) == 5
     # An answer's no-referrer would make it `null`, and forms unknown over plain HTTP.
     assert {form["origin"] for form in forms} == {page.url.rstrip("/")}
 

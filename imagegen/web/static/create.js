@@ -154,8 +154,8 @@ async function resend({ key, body, pictures: wanted = [] }) {
 
 async function restore() {
   const cut = recall(SENDING);
-  if (cut) resend(cut);
-  unrestored = recall(KEPT) ?? [];
+  if (cut?.key) resend(cut);
+  unrestored = [recall(KEPT) ?? []].flat();
   for (let ms = AGAIN_MS; unrestored.length; ms = Math.min(RARELY_MS, 1.5 * ms)) {
     try {
       const articles = await fetchArticles(unrestored);

@@ -65,7 +65,7 @@ export function fill(said) {
     if (!control.name || control.name === "brand" || control.type === "file") continue;
     const value = said.get(control.name) ?? "";
     if (control.type === "radio") {
-      if (value) control.checked = control.value === value && !control.matches(":disabled");
+      if (control.value === value && !control.matches(":disabled")) control.checked = true;
     } else if (control.type === "checkbox") control.checked = control.value === value;
     else control.value = value || (control.type === "range" ? control.defaultValue : "");
   }
