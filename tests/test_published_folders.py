@@ -392,6 +392,23 @@ def test_a_full_disk_is_a_clear_sentence(
     assert contents(cache_of(server, tmp_path / "cache").folder(url)) == FILES
 
 
+def test_what_would_fit_on_no_disk_drives_nothing_out(
+    server: FakeBucket, url: str, tmp_path: Path
+) -> None:
+    root, target = tmp_path / "cache", BucketFolder(url, endpoint=server.endpoint)
+    other = f"gs://{server.new()}/m"
+    push(server, write(tmp_path / "other", {"w.bin": b"w"}), other)
+    assert fetching_process(root, other, server.endpoint).communicate(timeout=120)[1] == ""
+    push(server, write(tmp_path / "model", FILES), url)
+    lying = json.loads(target.read("manifest.json") or b"")
+    lying["files"][0]["size_bytes"] = 10**18
+    target.write("manifest.json", json.dumps(lying).encode())
+    with pytest.raises(InvalidSettings, match="needs 1000000000"):
+        cache_of(server, root).folder(url)
+    [kept] = root.glob(f"{hashlib.sha256(other.encode()).hexdigest()[:32]}*")
+    assert contents(kept) == {"w.bin": b"w"}
+
+
 def test_a_cache_that_cannot_be_written_is_a_clear_sentence(
     server: FakeBucket, url: str, tmp_path: Path
 ) -> None:

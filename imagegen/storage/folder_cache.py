@@ -136,12 +136,15 @@ class FolderCache:
         return max(there, key=self._used_at, default=None)
 
     def _make_room(self, wanted_bytes: int, url: str) -> None:
-        """Removes what was used longest ago, and by nobody now, until the wanted fits.
+        """Removes what was used longest ago, and by nobody now, until the wanted fits; nothing for
+        what would not fit on an empty disk, whatever its manifest says.
 
         A folder larger than the whole bound is let in: without it nothing works at all.
         """
         sizes = {folder: _size_bytes(folder) for folder in self._folders()}
-        for folder in sorted(sizes, key=lambda folder: self._used_at(folder.name)):
+        may_fit = self._free_bytes() + sum(sizes.values()) >= wanted_bytes
+        oldest_first = sorted(sizes, key=lambda folder: self._used_at(folder.name))
+        for folder in oldest_first if may_fit else ():
             fits = sum(sizes.values()) + wanted_bytes <= self._most_bytes
             if fits and self._free_bytes() >= wanted_bytes:
                 return
