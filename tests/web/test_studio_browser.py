@@ -554,22 +554,6 @@ def test_waiting_is_told_and_can_be_ended(
     until(lambda: serve_studio("fake").queued_and_running() == (0, 0))
 
 
-def test_a_service_that_is_gone_is_told(visit: Visit, presets: Path, tmp_path: Path) -> None:
-    server = Server(
-        {
-            "IMAGEGEN_MODEL": "fake",
-            "IMAGEGEN_PRESETS": str(presets),
-            "IMAGEGEN_STORAGE": f"file:{tmp_path}",
-        }
-    )
-    server.wait_until("/readyz")
-    page = visit(url=f"http://127.0.0.1:{server.port}", expected="ERR_CONNECTION")
-    server.end()
-    generate(page, "a mug")
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a mug")
-
-
 def test_a_renderer_that_dies_is_told_and_the_next_picture_is_made(visit: Visit) -> None:
     page = visit()
     generate(page, "a !crash mug")
@@ -580,7 +564,7 @@ def test_a_renderer_that_dies_is_told_and_the_next_picture_is_made(visit: Visit)
     shown_pictures(page, 1)
 
 
-def test_a_store_that_cannot_be_reached_is_told(
+def test_a_store_and_then_a_service_that_are_gone_are_told(
     visit: Visit, presets: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
@@ -594,7 +578,7 @@ def test_a_store_that_cannot_be_reached_is_told(
     )
     try:
         server.wait_until("/readyz")
-        page = visit(url=f"http://127.0.0.1:{server.port}", expected="status of 503")
+        page = visit(url=f"http://127.0.0.1:{server.port}", expected="status of 503|ERR_CONNECTION")
         generate(page, "a lamp")
         shown_pictures(page, 1)
         store.rename(tmp_path / "gone")
@@ -612,6 +596,10 @@ def test_a_store_that_cannot_be_reached_is_told(
         page.unroute(gone)
         expect(results(page)).to_have_count(1, timeout=20_000)  # what was there comes back
         expect(page.get_by_role("status")).to_have_text("")
+        server.end()
+        generate(page, "a star")
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a star")
     finally:
         server.end()
 
