@@ -127,7 +127,7 @@ def build(settings: Settings, logs: LogStyle | None = None) -> Application:
         meter=PromptMeter(local_model_folder(settings.model)),
         live_brands=live_brands,
         deposits=deposits,
-        deliveries=_deliveries(settings, generations, door),
+        deliveries=_deliveries(settings, generations, door, catalog),
     )
 
 
@@ -148,14 +148,16 @@ def _deposits(
     )
 
 
-def _deliveries(settings: Settings, generations: Generations, door: Door) -> Deliveries | None:
+def _deliveries(
+    settings: Settings, generations: Generations, door: Door, catalog: PresetCatalog
+) -> Deliveries | None:
     """None where no queue calls."""
     target = Target.of(settings)
     if target is None:
         return None
     checked = settings.allow_anyone == "yes"  # somebody else looks who comes: Cloud Run
     deliverer = Deliverer(target.url, target.account, checked_by_platform=checked)
-    return generations.deliveries(deliverer, lambda: door.closed)
+    return generations.deliveries(deliverer, lambda: door.closed, lambda brand: brand in catalog)
 
 
 def _room(settings: Settings, engine: RenderProcess) -> int:

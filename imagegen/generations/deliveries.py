@@ -16,6 +16,7 @@ from imagegen.generations.records import Failure, GenerationRecord
 from imagegen.generations.register import Held, Register
 from imagegen.generations.running import Running, Wanted
 
+NEW_BRAND_S = 300.0  # after a brand of the bucket's is at the pages, it must be here too
 _AGAIN_S = 5.0
 
 
@@ -29,15 +30,17 @@ class Deliveries:
         here: Callable[[str], Running | None],
         take: Callable[[Held], bool],
         closed: Callable[[], bool],
+        knows: Callable[[str], bool],
     ) -> None:
         """deliverer: who may call. here: one that this instance renders. take: has it rendered
-        here, if there is room and nobody is quicker. closed: this instance ends.
+        here, if there is room and nobody is quicker. closed: this instance ends. knows: a brand.
         """
         self.deliverer = deliverer
         self._register = register
         self._here = here
         self._take = take
         self._closed = closed
+        self._knows = knows
 
     def deliver(self, generation_id: str, wanted: Wanted, *, is_last: bool) -> None:
         """Returns once it has ended, in whatever way, or if nobody knows it.
@@ -70,8 +73,15 @@ class Deliveries:
             raise Cancelled("the queue waits no longer")
         elif record.is_held(time.time()):
             time.sleep(POLL_S)
+        elif self._is_ahead(record):
+            raise QueueFull(f"the brand {record.request.brand} is not here yet", _AGAIN_S)
         elif not self._take(held) and self._is_as_it_was(held):
             raise QueueFull("there is no room here just now", _AGAIN_S)
+
+    def _is_ahead(self, record: GenerationRecord) -> bool:
+        """Accepted by pages that have had a look at the brands' bucket since this instance has."""
+        age_s = time.time() - record.created_at.timestamp()
+        return age_s < NEW_BRAND_S and not self._knows(record.request.brand)
 
     def _wait_for(self, running: Running, wanted: Wanted) -> None:
         """Raises what it was given back with; what it failed with is in its record."""

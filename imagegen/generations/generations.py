@@ -99,9 +99,14 @@ class Generations:
             return Onlooker(running)
         return self._archive.follow(generation_id, caller, self._recent.get(generation_id))
 
-    def deliveries(self, deliverer: Deliverer, closed: Callable[[], bool]) -> Deliveries:
-        """For a queue that calls. closed: this instance ends."""
-        return Deliveries(deliverer, self._register, self._here, self.watch.take, closed)
+    def deliveries(
+        self,
+        deliverer: Deliverer,
+        closed: Callable[[], bool],
+        knows: Callable[[str], bool],
+    ) -> Deliveries:
+        """For a queue that calls. closed: this instance ends. knows: a brand."""
+        return Deliveries(deliverer, self._register, self._here, self.watch.take, closed, knows)
 
     def record(self, generation_id: str, caller: Caller) -> GenerationRecord:
         """What is known of it now. Raises UnknownGeneration."""

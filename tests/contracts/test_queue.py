@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,7 +38,7 @@ from imagegen.application import Application, Front
 from imagegen.bootstrap import build_for_role
 from imagegen.callers import deliverer
 from imagegen.engine.process import RenderProcess
-from imagegen.generations import books, watch
+from imagegen.generations import books, deliveries, watch
 from imagegen.generations.register import Register
 from imagegen.settings import Settings
 from imagegen.storage.records import open_records
@@ -498,6 +499,24 @@ def test_pages_accept_while_the_renderer_sleeps(with_tasks: House) -> None:
     until(lambda: pages.state(accepted)["status"] == "succeeded")
     until(lambda: (f"/tasks/{unwanted}", 204) in tasks.answers)
     assert len(house.pictures()) == 1
+
+
+def test_a_brand_that_the_pages_have_already_is_waited_for(
+    with_tasks: House, brands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each follows the brands' bucket by itself; the renderer loads a new LoRA's model first."""
+    house, tasks = with_tasks, queue_of(with_tasks)
+    shutil.copytree(brands / "aurora", tmp_path / "old" / "aurora")
+    renderer = house.start(presets=str(tmp_path / "old"))
+    pages = house.start(role="web", render_url="http://127.0.0.1:9")
+    accepted = pages.accept(BODY | {"brand": "pop"})
+    until(lambda: (f"/tasks/{accepted}", 429) in tasks.answers)
+    renderer.parts.catalog.swap(pages.parts.catalog, {})
+    until(lambda: pages.state(accepted)["status"] == "succeeded")
+    renderer.parts.catalog.swap([], {})
+    monkeypatch.setattr(deliveries, "NEW_BRAND_S", 0.0)
+    accepted = pages.accept(BODY | {"brand": "pop"})
+    until(lambda: pages.state(accepted)["status"] == "failed")
 
 
 def test_embedded_has_no_such_route(house: House) -> None:
