@@ -28,6 +28,7 @@ from imagegen.web.studio import (
     register_shell,
     studio_blueprint,
     tell_in_words,
+    tell_nowhere,
     tell_on_page,
 )
 from imagegen.web.tasks import tasks_blueprint
@@ -48,11 +49,10 @@ def create_app(parts: Collaborators) -> Flask:
     register_headers(app, signed_pictures=parts.settings.urls == "signed")
     renders_alone = parts.settings.role == "render"
     on_page = partial(tell_on_page, parts)
-    pages = (
-        {} if renders_alone else dict.fromkeys(("/", "/docs", "/library", "/campaigns"), on_page)
-    )
+    pages = dict.fromkeys(("/", "/docs", "/library", "/campaigns"), on_page)
+    pages[""] = partial(tell_nowhere, parts)  # all other addresses
     dialects = {"/v1": tell_openai, "/sdapi": tell_a1111, "/studio": tell_in_words}
-    register_errors(app, dialects={**dialects, **pages})
+    register_errors(app, dialects=dialects if renders_alone else {**dialects, **pages})
     register_auth(app, parts)
     app.register_blueprint(ops_blueprint(parts))
     app.register_blueprint(api_blueprint(parts))

@@ -129,7 +129,7 @@ def test_what_is_wrong_is_told_in_the_language_of_whoever_looks(client: FlaskCli
     for text, told in (
         ("", "Filas: no tiene filas"), ("a mug\n" * 10_000, "hay más de 1,000 filas"),
         ("brand,prompt,colour\n", "columna desconocida"),
-        ("brand,prompt,formatt\n", "(¿querías decir format"),
+        ("brand,prompt,formatt\n", "(¿quería decir format"),
         ("brand,prompt,prompt\n", "aparece dos veces"),
     ):  # fmt: skip
         answer = client.post("/campaigns", data=fields | {"text": text}, headers=spanish)

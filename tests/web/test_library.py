@@ -212,6 +212,33 @@ def test_a_picture_that_is_not_there_is_told_on_a_page(client: FlaskClient, path
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/library/gen_00000000000000000000/0", 404, "Esa imagen no existe."),
+        ("/library?since=banana", 422, "debe ser un día como"),
+        ("/studio/pictures.zip?picture=x", 422, "debe nombrar una imagen"),
+        ("/campaigns/x", 404, "Esa campaña no existe."),
+        ("/no/such/page", 404, "En esta dirección no hay nada."),
+        ("/campaigns/x/pictures.zip/x", 404, "En esta dirección no hay nada."),
+    ],
+)
+def test_what_goes_wrong_is_told_on_a_page_in_its_language(
+    client: FlaskClient, path: str, status: int, told: str
+) -> None:
+    accept = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "es"}
+    answer = client.get(path, headers=accept)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert told in answer.text
+    assert '<html lang="es"' in answer.text
+
+
+def test_programs_that_are_lost_get_a_problem(client: FlaskClient) -> None:
+    for headers in ({}, {"Accept": "application/json"}):
+        answer = client.get("/no/such/page", headers=headers)
+        assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
 def test_marks_without_scripts(client: FlaskClient) -> None:
     path = f"/library/{generate(client)['id']}/0"
     said = client.post(f"{path}/mark", data={"mark": "approved", "revision": "0"})
@@ -221,6 +248,9 @@ def test_marks_without_scripts(client: FlaskClient) -> None:
     late = client.post(f"{path}/mark", data={"mark": "rejected", "revision": "0"})
     assert late.status_code == 409
     assert 'role="alert"' in late.text
+    spanish = {"Accept-Language": "es"}
+    late = client.post(f"{path}/mark", data={"mark": "rejected", "revision": "0"}, headers=spanish)
+    assert "Otra persona la ha valorado" in late.text
     assert client.post(f"{path}/mark", data={"mark": "nice"}).status_code == 422
     other = {"Origin": "https://elsewhere.example"}
     assert client.post(f"{path}/mark", data={"mark": "none"}, headers=other).status_code == 403

@@ -29,7 +29,7 @@ from imagegen.settings import Settings
 from imagegen.web.app import create_app
 from imagegen.web.studio.texts import texts_in
 from imagegen.web.studio.told import Told
-from imagegen.web.studio.views import ADVANCED, FIELDS, FORM_FIELDS, aspect
+from imagegen.web.studio.views import ADVANCED, BESIDE, FIELDS, FORM_FIELDS, aspect
 
 HOSTILE = """</textarea><script>alert("1")</script><img src=x onerror='alert(2)'>{{ 7*7 }}"""
 Attributes = dict[str, str | None]
@@ -121,7 +121,7 @@ def test_every_field_has_a_label_and_a_place_for_its_message(client: FlaskClient
     labels = {a.get("for") for a in page.all("label")}
     for name in set(FIELDS) - {"brand", "format", "num_images", "exact"}:
         assert name in labels
-    for name in FIELDS:
+    for name in BESIDE:
         assert "hidden" in page.one("p", id=f"{name}-message")
         assert [a for _, a in page.tags if a.get("aria-describedby") == f"{name}-message"]
 
@@ -500,6 +500,8 @@ def test_warnings_are_shown(client: FlaskClient) -> None:
         ("campaign", "c" * 65, "must have at most 64 characters"),
         ("guidance_scale", "nan", "must be a finite number within its bounds"),
         ("scheduler", "magic", "must be 'ddim'"),
+        ("headline", "שלום", "runs from right to left"),
+        ("legal", "a \U0001f389", "which no font here can draw"),
     ],
 )
 def test_a_fault_stands_beside_its_field_and_nothing_typed_is_lost(
@@ -626,6 +628,10 @@ def test_the_script_gets_problems_in_the_page_s_language(client: FlaskClient) ->
     assert response.get_json()["errors"] == [{"field": "seed", "message": "debe ser 0 o más"}]
     response = client.post("/studio/generations", data=_body(brand="none"), headers=spanish)
     assert response.get_json()["detail"] == "Esa marca no existe"
+    response = client.post("/studio/generations", data=_body(legal="שלום"), headers=spanish)
+    [fault] = response.get_json()["errors"]
+    assert fault["field"] == "legal"
+    assert "de derecha a izquierda" in fault["message"]
 
 
 def test_what_failed_says_why(client: FlaskClient) -> None:

@@ -204,20 +204,6 @@ function use(said) {
   fill(said);
 }
 
-// A start is told stretch by stretch, with what earlier ones took.
-function showPhases() {
-  phases.hidden = state.phases.length === 0;
-  phases.querySelector("p").textContent = state.left;
-  phases.querySelector("ol").replaceChildren(...state.phases.map(({ name, status, seconds: spent }) => {
-    const item = document.createElement("li");
-    const time = document.createElement("span");
-    item.className = status;
-    time.textContent = spent;
-    item.append(`${name} `, time);
-    return item;
-  }));
-}
-
 reveal(document);
 openForm();
 openWriting({ say });

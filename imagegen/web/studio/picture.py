@@ -17,8 +17,11 @@ from imagegen.parsing import read_strings
 from imagegen.web.auth import current_caller
 from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
+from imagegen.web.errors import failure_of
 from imagegen.web.studio.faults import with_status_of
 from imagegen.web.studio.picture_view import PictureView, again, same_pixels
+from imagegen.web.studio.shell import current_texts
+from imagegen.web.studio.told import sentences_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class _Pages:
             ),
             drift=library.drift(record.request.brand, caller),
             marks=library.marks(generation_id, caller).images[index],
-            failure=failure,
+            failure=failure and sentences_of(failure_of(failure), current_texts()),
             compared=self._compared(data),
         )
 

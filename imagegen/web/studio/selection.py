@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from imagegen.batch import contact_sheet
@@ -14,8 +14,9 @@ from imagegen.generation import GeneratedImage, OutputFormat
 from imagegen.generations.records import GenerationRecord
 from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
+from imagegen.web.errors import failure_of
 from imagegen.web.studio.asking import named_picture
-from imagegen.web.studio.faults import with_status_of
+from imagegen.web.studio.faults import fault_page, with_status_of
 from imagegen.web.zip_stream import zip_stream
 
 MOST_PICTURES = 100
@@ -33,8 +34,7 @@ def register_selection(blueprint: Blueprint, parts: Collaborators) -> None:
         try:
             chosen = _chosen(parts, names)  # what is not there is told before all else
         except ImagegenError as error:
-            page = render_template("fault.html", error=error, wait="told.choose")
-            return with_status_of(error, page)
+            return with_status_of(error, fault_page(failure_of(error), "told.choose"))
         response = Response(
             zip_stream(_files(chosen, parts.library.file)), mimetype="application/zip"
         )

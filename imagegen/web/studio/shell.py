@@ -12,13 +12,10 @@ from flask import (
     current_app,
     g,
     redirect,
-    render_template,
     request,
 )
 from flask.typing import ResponseReturnValue
 
-from imagegen.web.collaborators import Collaborators
-from imagegen.web.errors import Failure, tell_problem
 from imagegen.web.studio.texts import FALLBACK, LANGUAGES, Texts, texts_in
 
 _PAGES = (  # a page is in the bar once there is one: (its text, its endpoint)
@@ -74,15 +71,6 @@ def current_texts() -> Texts:
         g.texts = texts_in(_chosen("language") or _accepted())
     texts: Texts = g.texts
     return texts
-
-
-def tell_on_page(parts: Collaborators, failure: Failure) -> Response:
-    """Whoever has to say who he is first sees how; other failures are problems, as elsewhere."""
-    if failure.status != HTTPStatus.UNAUTHORIZED or parts.identities is None:
-        return tell_problem(failure)
-    way = "keys" if parts.identities.takes_keys else "account"
-    page = render_template("notice.html", notice=f"notice.{way}")
-    return Response(page, failure.status, mimetype="text/html")
 
 
 def _accepted() -> str:

@@ -12,7 +12,7 @@ from imagegen.errors import Busy, CallerError, FieldError, ImagegenError
 from imagegen.web.errors import Failure, failure_of, retry_after, tell_problem
 from imagegen.web.studio.shell import current_texts
 from imagegen.web.studio.texts import FALLBACK, Texts, texts_in
-from imagegen.web.studio.views import ADVANCED, FIELDS
+from imagegen.web.studio.views import ADVANCED, BESIDE
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Told:
             return cls({}, "")
         failure = in_words(failure_of(error), t)
         fields = failure.fields
-        beside = {one.field: one.message for one in reversed(fields) if one.field in FIELDS}
+        beside = {one.field: one.message for one in reversed(fields) if one.field in BESIDE}
         others = [
             t("told.elsewhere", field=one.field, message=one.message)
             for one in fields
-            if one.field not in FIELDS
+            if one.field not in BESIDE
         ]
         if not fields:
             others = [t("told.sentence", detail=failure.detail)]
@@ -53,10 +53,26 @@ def tell_in_words(failure: Failure) -> Response:
 
 
 def in_words(failure: Failure, t: Texts) -> Failure:
-    """The same in that language. The API's own is English, which says more of some failures."""
+    """The same in that language, about the form's own fields: those of `overlay` are three.
+
+    The API's own is English, which says more of some failures.
+    """
     detail = failure_in_words(failure.code, failure.detail, t)
-    fields = tuple(FieldError(one.field, translated(one.message, t)) for one in failure.fields)
+    fields = tuple(
+        FieldError(one.field.removeprefix("overlay."), translated(one.message, t))
+        for one in failure.fields
+    )
     return replace(failure, detail=detail, fields=fields)
+
+
+def sentences_of(failure: Failure, t: Texts) -> str:
+    """All of it, for a page without a field that it could stand beside."""
+    said = in_words(failure, t)
+    if not said.fields:
+        return t("told.sentence", detail=said.detail.removesuffix("."))
+    return " ".join(
+        t("told.elsewhere", field=one.field, message=one.message) for one in said.fields
+    )
 
 
 def failure_in_words(code: str, detail: str, t: Texts) -> str:

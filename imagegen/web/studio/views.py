@@ -21,6 +21,7 @@ from imagegen.web.studio.texts import Texts
 # for programs; here a format says the size
 _NOT_HERE = ("width", "height", "deadline_s", "overlay", "score")
 FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in _NOT_HERE)
+BESIDE = (*FIELDS, "headline", "legal")  # have a place for what is wrong with them
 # Three make `overlay`, two say which picture to start from, and whether it gives the shape.
 FORM_FIELDS = (*FIELDS, "logo", "headline", "legal", "from", "shape")
 ADVANCED = (
