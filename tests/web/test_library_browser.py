@@ -189,6 +189,28 @@ def test_somebody_else_s_mark_is_told(visit: Visit, server: Server) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_marks_pressed_at_once_are_all_kept_and_one_that_cannot_be_is_told(visit: Visit) -> None:
+    page = visit("/library", expected="ERR_INTERNET_DISCONNECTED")
+    tiles(page).nth(4).get_by_role("link").click()
+    favourite = page.get_by_role("button", name="Favourite")
+    expect(favourite).to_be_visible()
+    page.wait_for_load_state()  # with its script
+    page.evaluate(
+        "() => { for (const key of ['a', 'r', 'f']) "
+        """document.querySelector(`[data-key="${key}"]`).click(); }"""
+    )
+    expect(page.get_by_text("3 changes")).to_be_visible()
+    expect(favourite).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Approved").click()
+    expect(page.get_by_role("alert")).to_contain_text("could not be kept")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Approved").click()
+    expect(page.get_by_text("4 changes")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_rendered_again_it_is_the_same(visit: Visit) -> None:
     page = visit("/library")
     tiles(page).nth(3).get_by_role("link").click()

@@ -1,5 +1,7 @@
 // Marks without leaving the page, by keys too; says that a picture is being rendered.
 
+import { t } from "./texts.js";
+
 const language = document.documentElement.lang;
 
 function localise() {
@@ -8,19 +10,27 @@ function localise() {
   }
 }
 
-async function mark(event) {
-  event.preventDefault();
-  const form = event.target;
-  const key = event.submitter.dataset.key;
+// One after the other: each says which state of the marks it has seen.
+let marking = Promise.resolve();
+
+async function mark(key) {
+  const form = document.querySelector(".marks");
   const wasOpen = document.querySelector(".history")?.open;
-  const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)) });
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const said = new FormData(form, form.querySelector(`[data-key="${key}"]`));
+  document.querySelector(".alert")?.remove();
+  let page;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(said) });
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch {
+    raise(t("not_marked"));
+    return;
+  }
   const marks = page.querySelector("#marks");
   if (!marks) {
     location.reload();
     return;
   }
-  document.querySelector(".alert")?.remove();
   const alert = page.querySelector(".alert");
   if (alert) document.querySelector("#marks").before(alert);
   document.querySelector("#marks").replaceWith(marks);
@@ -30,8 +40,20 @@ async function mark(event) {
   localise();
 }
 
+function raise(sentence) {
+  const alert = document.createElement("div");
+  alert.className = "alert";
+  alert.role = "alert";
+  alert.textContent = sentence;
+  document.querySelector("#marks").before(alert);
+}
+
 document.addEventListener("submit", (event) => {
-  if (event.target.matches(".marks")) mark(event);
+  if (event.target.matches(".marks")) {
+    event.preventDefault();
+    const { key } = event.submitter.dataset;
+    marking = marking.then(() => mark(key));
+  }
   if (event.target.matches("#again")) {
     event.target.querySelector("[role=status]").hidden = false;
     event.target.querySelector("button").disabled = true;
