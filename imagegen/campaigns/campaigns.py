@@ -130,7 +130,7 @@ class Campaigns:
             self._bell.keep(campaign_id)
 
     def file(self, image: GeneratedImage) -> bytes:
-        """A row's picture."""
+        """A row's picture. Raises UnknownImage where somebody has removed it."""
         return self._archive.file(image)
 
 

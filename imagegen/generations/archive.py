@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from imagegen.callers import Caller
 from imagegen.door import Door
-from imagegen.errors import NotCancellable, StorageUnavailable, UnknownGeneration, UnknownImage
+from imagegen.errors import NotCancellable, UnknownGeneration, UnknownImage
 from imagegen.generation import GeneratedImage, OutputFormat, StoredFile
 from imagegen.generations.events import EventLog
 from imagegen.generations.followed import Followed
@@ -18,7 +18,6 @@ from imagegen.keeping import Order, PictureKeeper
 from imagegen.storage import Storage
 
 CANCEL_S = 5.0  # for its pictures to leave the batch, here or elsewhere
-_ASK_AGAIN_S = 5.0
 _LOOK_S = 0.25
 _AT_ONCE = 16  # reads of a page; signed links ask Google for each picture
 
@@ -132,11 +131,11 @@ class Archive:
         return PictureFile(record.request.brand, image, self.file(wanted))
 
     def file(self, image: GeneratedImage | StoredFile) -> bytes:
-        """A stored picture."""
+        """A stored picture. Raises UnknownImage where somebody has removed it."""
         root = self._storage.uri("x").removesuffix("x")
         stored = self._storage.read(image.storage_uri.removeprefix(root))
         if stored is None:
-            raise StorageUnavailable(f"{image.storage_uri} is gone", _ASK_AGAIN_S)
+            raise UnknownImage("the picture's file was removed from the store")
         return stored.data
 
     def _linked(self, record: GenerationRecord) -> GenerationRecord:

@@ -56,7 +56,7 @@ class Library:
         return record
 
     def file(self, image: GeneratedImage) -> bytes:
-        """A stored picture."""
+        """A stored picture. Raises UnknownImage where somebody has removed it."""
         return self._archive.file(image)
 
     def marks(self, generation_id: str, caller: Caller) -> GenerationMarks:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 import time
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from imagegen.application import Application
 from imagegen.provenance import read_record
 from imagegen.web.zip_stream import zip_stream
 
@@ -79,6 +82,20 @@ def test_it_runs_and_is_taken_home(client: FlaskClient) -> None:
         ("2", "succeeded"), ("4", "succeeded"), ("5", "failed"),
     ]  # fmt: skip
     assert rows[2]["error"]
+
+
+def test_a_picture_that_was_removed_stops_no_archive(
+    client: FlaskClient, application: Application
+) -> None:
+    path = submit(client, "start", name="tidy", text="a mug\na pot").headers["Location"]
+    page = finished(client, path)
+    first = re.findall(r'src="/thumbnails/([^"]+)"', page)[0]
+    (Path(application.settings.storage.removeprefix("file:")) / first).unlink()
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{path}/pictures.zip").data)) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 1
+        rows = list(csv.DictReader(io.StringIO(archive.read("tidy/rows.csv").decode("utf-8-sig"))))
+    assert ["was removed" in row["error"] for row in rows] == [True, False]
+    assert [bool(row["file"]) for row in rows] == [False, True]
 
 
 def test_stop_resume_and_retry(client: FlaskClient) -> None:

@@ -126,6 +126,27 @@ def test_what_is_chosen_is_taken_home(client: FlaskClient) -> None:
     assert (nothing.status_code, nothing.mimetype) == (422, "text/html")
 
 
+def test_a_picture_whose_file_was_removed_is_told_and_stops_no_archive(
+    client: FlaskClient, application: Application
+) -> None:
+    made = generate(client, prompt="a mug that was tidied away")
+    root = Path(application.settings.storage.removeprefix("file:"))
+    path = made["images"][0]["url"].partition("/images/")[2]
+    (root / path).unlink()
+    page = client.get(f"/library/{made['id']}/0")
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "was removed" in page.text
+    assert client.get(f"/generations/{made['id']}/images/0").status_code == 404
+    other = client.get(f"/library/{made['id']}/1?of={made['id']}/0")
+    assert other.status_code == 200, "there is nothing to compare it with"
+    names = [f"{made['id']}/{index}" for index in range(2)]
+    answer = client.get("/studio/pictures.zip", query_string={"picture": names})
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        pictures = [name for name in archive.namelist() if name.endswith(".png")]
+        assert len(pictures) == 1
+        assert "was removed" in archive.read("pictures/index.html").decode()
+
+
 @pytest.mark.parametrize(("newest", "told"), [(60.0, "falls"), (79.0, "steady"), (None, "too_few")])
 def test_a_brand_whose_score_falls_is_told_where_people_look(
     brands: Path, tmp_path: Path, newest: float | None, told: str

@@ -6,11 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from imagegen.batch import contact_sheet
 from imagegen.batch.contact_sheet import SheetRow
 from imagegen.campaigns.progress import Progress, RowState
 from imagegen.campaigns.record import CampaignRecord
+from imagegen.errors import UnknownImage
 from imagegen.generation import GeneratedImage, OutputFormat
 from imagegen.generations.records import GenerationRecord
 
@@ -25,7 +27,10 @@ def archive_name(campaign: CampaignRecord) -> str:
 def files_of(
     campaign: CampaignRecord, progress: Progress, read: Callable[[GeneratedImage], bytes]
 ) -> Iterator[tuple[str, bytes]]:
-    """One picture in memory at a time. Raises StorageUnavailable."""
+    """One picture in memory at a time; of one whose file is gone the sheet and the table say so.
+
+    Raises StorageUnavailable.
+    """
     folder = archive_name(campaign)
     sheet = [contact_sheet.page_head(campaign.name)]
     table: list[tuple[str, ...]] = [_COLUMNS]
@@ -34,12 +39,18 @@ def files_of(
         shown = SheetRow(state.row.line, state.status, request.brand, request.prompt, state.error)
         pictures = list(_pictures(state))
         for name, image in pictures:
-            yield f"{folder}/{name}", read(image)
+            try:
+                data = read(image)
+            except UnknownImage as error:
+                sheet.append(contact_sheet.card(replace(shown, error=error.detail)))
+                table.append(_line(state, str(image.seed), "", error.detail))
+                continue
+            yield f"{folder}/{name}", data
             sheet.append(contact_sheet.card(shown, name, image))
-            table.append(_line(state, str(image.seed), name))
+            table.append(_line(state, str(image.seed), name, ""))
         if not pictures:
             sheet.append(contact_sheet.card(shown))
-            table.append(_line(state, "", ""))
+            table.append(_line(state, "", "", state.error))
     sheet.append(contact_sheet.page_tail())
     yield f"{folder}/index.html", "".join(sheet).encode()
     yield f"{folder}/rows.csv", _csv(table)
@@ -53,10 +64,10 @@ def _pictures(state: RowState) -> Iterator[tuple[str, GeneratedImage]]:
         yield f"{state.index + 1:04}-{brand}-{index}-{image.seed}.{ending}", image
 
 
-def _line(state: RowState, seed: str, file: str) -> tuple[str, ...]:
+def _line(state: RowState, seed: str, file: str, error: str) -> tuple[str, ...]:
     request = state.row.request
     return (
-        str(state.row.line), state.status, request.brand, request.prompt, seed, file, state.error,
+        str(state.row.line), state.status, request.brand, request.prompt, seed, file, error,
     )  # fmt: skip
 
 

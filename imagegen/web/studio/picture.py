@@ -8,7 +8,7 @@ from http import HTTPStatus
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from imagegen.errors import ImagegenError, MarkedMeanwhile
+from imagegen.errors import ImagegenError, MarkedMeanwhile, UnknownGeneration, UnknownImage
 from imagegen.generation import GeneratedImage
 from imagegen.generations.records import GenerationRecord
 from imagegen.library.entries import Entry
@@ -98,8 +98,11 @@ class _Pages:
         if not (index.isascii() and index.isdecimal()):
             return None
         library = self.parts.library
-        record = library.record(generation_id, int(index), current_caller())
-        other = library.file(record.images[int(index)])
+        try:
+            record = library.record(generation_id, int(index), current_caller())
+            other = library.file(record.images[int(index)])
+        except (UnknownGeneration, UnknownImage):
+            return None  # there is nothing left to compare with
         return Compared(generation_id, int(index), same_pixels(data, other))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -60,14 +61,19 @@ def _found(parts: Collaborators, name: str) -> Chosen:
 def _files(
     chosen: list[Chosen], read: Callable[[GeneratedImage], bytes]
 ) -> Iterator[tuple[str, bytes]]:
-    """One picture in memory at a time."""
+    """One picture in memory at a time; of one whose file is gone the sheet says so."""
     sheet = [contact_sheet.page_head(_NAME)]
     for number, (record, image) in enumerate(chosen, 1):
         brand = record.request.brand
         ending = OutputFormat(image.content_type.removeprefix("image/")).extension
         name = f"{number:03}-{brand}-{image.seed}.{ending}"
-        yield f"{_NAME}/{name}", read(image)
         row = SheetRow(number, record.status, brand, record.request.prompt, "")
+        try:
+            data = read(image)
+        except UnknownImage as error:
+            sheet.append(contact_sheet.card(replace(row, error=error.detail)))
+            continue
+        yield f"{_NAME}/{name}", data
         sheet.append(contact_sheet.card(row, name, image))
     sheet.append(contact_sheet.page_tail())
     yield f"{_NAME}/index.html", "".join(sheet).encode()
