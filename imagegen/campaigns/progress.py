@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagegen.campaigns.record import CampaignRecord, CampaignRow
-from imagegen.generations.records import GenerationRecord
+from imagegen.generations.records import Failure, GenerationRecord
 
 RowStatus = Literal["waiting", "queued", "running", "succeeded", "failed", "cancelled"]
 _READERS = 16
@@ -35,9 +35,13 @@ class RowState:
         return self.status in ("queued", "running")
 
     @property
+    def failure(self) -> Failure | None:
+        """Why it came to nothing, if it did."""
+        return self.row.refused or (None if self.record is None else self.record.error)
+
+    @property
     def error(self) -> str:
-        failure = self.row.refused or (None if self.record is None else self.record.error)
-        return "" if failure is None else failure.detail
+        return "" if self.failure is None else self.failure.detail
 
 
 @dataclass(frozen=True)

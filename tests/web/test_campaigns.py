@@ -59,6 +59,8 @@ def test_it_runs_and_is_taken_home(client: FlaskClient) -> None:
     page = finished(client, path)
     assert "2 of 3 rows are done" in page
     assert "1 row failed" in page
+    spanish = client.get(path, headers={"Accept-Language": "es"}).text
+    assert '<span class="message">La imagen no ha salido bien</span>' in spanish
     assert "Line 3" in page
     assert "=Café 1/2" in client.get("/campaigns").text
     answer = client.get(f"{path}/pictures.zip")

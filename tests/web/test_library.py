@@ -24,6 +24,7 @@ from imagegen.generations.register import Register
 from imagegen.settings import Settings
 from imagegen.storage.records import open_records
 from imagegen.web.app import create_app
+from imagegen.web.studio.picture_view import largest_difference
 
 BODY: dict[str, Any] = {"brand": "aurora", "prompt": "a blue mug", "seed": 3, "num_images": 2}
 
@@ -287,6 +288,30 @@ def test_rendering_it_again_gives_the_same_and_says_so(client: FlaskClient) -> N
     other = generate(client, seed=99)["id"]
     differs = client.get(f"/library/{other}/0?of={path.removeprefix('/library/')}").text
     assert "not the same to the last bit" in differs
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [(0, "to the last bit"), (1, "1 of 255 at most"), (4, "not the same to the last bit")],
+)
+def test_how_far_the_same_picture_is_from_the_first_is_told(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, difference: int, told: str
+) -> None:
+    made = generate(client)["id"]
+    monkeypatch.setattr("imagegen.web.studio.picture.largest_difference", lambda *_: difference)
+    assert told in client.get(f"/library/{made}/0?of={made}/1").text
+
+
+def test_the_largest_difference_of_two_pictures() -> None:
+    def file(size: int, corner: int) -> bytes:
+        picture, data = Image.new("RGB", (size, size), (9, 9, 9)), io.BytesIO()
+        picture.putpixel((0, 0), (9, corner, 9))
+        picture.save(data, "PNG")
+        return data.getvalue()
+
+    assert largest_difference(file(8, 9), file(8, 9)) == 0
+    assert largest_difference(file(8, 9), file(8, 7)) == 2
+    assert largest_difference(file(8, 9), file(9, 9)) == 255
 
 
 def test_what_cannot_be_rendered_again_says_why(client: FlaskClient) -> None:

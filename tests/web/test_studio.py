@@ -485,6 +485,8 @@ def test_one_starts_from_the_picture_without_logo_and_words(client: FlaskClient)
 
 def test_warnings_are_shown(client: FlaskClient) -> None:
     assert "past the text encoder" in send(client, prompt="word " * 90).text
+    said, spanish = _body(brand="plain", logo="true"), {"Accept-Language": "es"}
+    assert "no tiene logotipo" in client.post("/", data=said, headers=spanish).text
 
 
 @pytest.mark.parametrize(

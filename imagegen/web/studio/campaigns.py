@@ -18,7 +18,7 @@ from imagegen.web.errors import failure_of
 from imagegen.web.studio.campaign_archive import archive_name, files_of
 from imagegen.web.studio.faults import tell_on_pages, with_status_of
 from imagegen.web.studio.shell import current_texts
-from imagegen.web.studio.told import fault_in_words, in_words
+from imagegen.web.studio.told import fault_in_words, in_words, row_in_words
 from imagegen.web.zip_stream import zip_stream
 
 _MOST_BYTES = 4 * MOST_LETTERS + 64 * 1024  # a letter has up to four
@@ -29,6 +29,7 @@ def campaigns_blueprint(parts: Collaborators) -> Blueprint:
     blueprint = Blueprint("campaigns", __name__)
     tell_on_pages(blueprint, parts)
     blueprint.add_app_template_filter(fault_in_words, "fault_in_words")
+    blueprint.add_app_template_filter(row_in_words, "row_in_words")
     campaigns = parts.campaigns
     _register_campaign(blueprint, parts)
 

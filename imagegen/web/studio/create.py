@@ -24,7 +24,7 @@ from imagegen.web.studio.reading import register_reading
 from imagegen.web.studio.results import ResultView
 from imagegen.web.studio.selection import register_selection
 from imagegen.web.studio.shell import current_texts, register_preferences
-from imagegen.web.studio.told import Told
+from imagegen.web.studio.told import Told, warning_in_words
 from imagegen.web.studio.views import FORM_FIELDS, StateView, StudioView, aspect
 
 _MOST_SHOWN = 24  # of the generations that a page remembers
@@ -34,6 +34,7 @@ def studio_blueprint(parts: Collaborators) -> Blueprint:
     """The page, the form that it sends, and what its scripts ask for."""
     blueprint = Blueprint("studio", __name__)
     blueprint.add_app_template_global(aspect)
+    blueprint.add_app_template_filter(warning_in_words, "warning_in_words")
     register_preferences(blueprint)
     register_reading(blueprint, parts)
     register_selection(blueprint, parts)

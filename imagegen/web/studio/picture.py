@@ -19,18 +19,25 @@ from imagegen.web.caller import still_there
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import failure_of
 from imagegen.web.studio.faults import with_status_of
-from imagegen.web.studio.picture_view import PictureView, again, same_pixels
+from imagegen.web.studio.picture_view import PictureView, again, largest_difference
 from imagegen.web.studio.shell import current_texts
 from imagegen.web.studio.told import sentences_of
+
+_UNSEEN = 3  # of 255: what roundings make of a picture that was rendered beside others
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The picture that this one is a repetition of, and whether both are the same."""
+    """The picture that this one is a repetition of, and how far both are apart."""
 
     generation_id: str
     index: int
-    is_same: bool
+    difference: int  # as `largest_difference` has it
+
+    @property
+    def is_near(self) -> bool:
+        """Nobody sees that they are not the same."""
+        return self.difference <= _UNSEEN
 
 
 def register_picture(blueprint: Blueprint, parts: Collaborators) -> None:
@@ -103,7 +110,7 @@ class _Pages:
             other = library.file(record.images[int(index)])
         except (UnknownGeneration, UnknownImage):
             return None  # there is nothing left to compare with
-        return Compared(generation_id, int(index), same_pixels(data, other))
+        return Compared(generation_id, int(index), largest_difference(data, other))
 
 
 def _thumbnail(image: GeneratedImage, record: GenerationRecord) -> str:

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat
 
 from imagegen.errors import UnknownBrand
 from imagegen.generation import GeneratedImage, GenerationRequest, ModelInfo, OutputFormat
@@ -81,15 +81,19 @@ def again(record: GenerationRecord, index: int) -> GenerationRequest:
     return record.request.model_copy(update=same)
 
 
-def same_pixels(one: bytes, other: bytes) -> bool:
-    """Whether two picture files show the same, to the last bit."""
+def largest_difference(one: bytes, other: bytes) -> int:
+    """Between what two picture files show: of one colour of one pixel, 0 (none) to 255.
+
+    255 too where their sizes differ.
+    """
     with (
         Image.open(io.BytesIO(one), formats=_FORMATS) as first,
         Image.open(io.BytesIO(other), formats=_FORMATS) as second,
     ):
         if first.size != second.size:
-            return False
-        return ImageChops.difference(first.convert("RGB"), second.convert("RGB")).getbbox() is None
+            return 255
+        apart = ImageChops.difference(first.convert("RGB"), second.convert("RGB"))
+        return max(most for _, most in ImageStat.Stat(apart).extrema)
 
 
 def _preset(record: GenerationRecord, catalog: PresetCatalog) -> BrandPreset | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from flask import Response
 
 from imagegen.errors import Busy, CallerError, FieldError, ImagegenError
+from imagegen.generations.records import Failure as RowFailure
 from imagegen.web.errors import Failure, failure_of, retry_after, tell_problem
 from imagegen.web.studio.shell import current_texts
 from imagegen.web.studio.texts import FALLBACK, Texts, texts_in
@@ -90,10 +91,24 @@ def fault_in_words(detail: str) -> str:
     return translated(detail, t)
 
 
-def translated(message: str, t: Texts) -> str:
-    """A sentence about a field, which the catalogue has with open places; else as it is."""
+def row_in_words(failure: RowFailure) -> str:
+    """Why a row came to nothing, in the page's language."""
+    t = current_texts()
+    said = failure_in_words(failure.code, failure.detail, t)
+    return said if said != failure.detail else fault_in_words(said)
+
+
+def warning_in_words(message: str) -> str:
+    """What a generation's record notes, in the page's language."""
+    return translated(message, current_texts(), "warning.")
+
+
+def translated(message: str, t: Texts, section: str = "fault.") -> str:
+    """A sentence, about a field or a picture, which the catalogue has with open places in its
+    `section`; else as it is.
+    """
     for key, pattern in texts_in(FALLBACK).words.items():
-        if key.startswith("fault.") and (found := _matched(pattern, message)) is not None:
+        if key.startswith(section) and (found := _matched(pattern, message)) is not None:
             return t(key, **found)
     return message
 
