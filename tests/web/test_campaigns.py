@@ -194,6 +194,7 @@ def test_one_that_is_not_there_is_told_on_a_page(client: FlaskClient, campaign: 
         client.post(f"/campaigns/{campaign}/stop"),
     ):
         assert answer.status_code == 404
+    assert "/stop" not in answer.text, "it could not be opened"
 
 
 def test_another_sites_form_starts_nothing(client: FlaskClient) -> None:

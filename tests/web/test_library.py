@@ -270,6 +270,7 @@ def test_marks_without_scripts(client: FlaskClient) -> None:
     late = client.post(f"{path}/mark", data={"mark": "rejected", "revision": "0"})
     assert late.status_code == 409
     assert 'role="alert"' in late.text
+    assert f'name="back" value="{path}"' in late.text, "…/mark could not be opened"
     spanish = {"Accept-Language": "es"}
     late = client.post(f"{path}/mark", data={"mark": "rejected", "revision": "0"}, headers=spanish)
     assert "Otra persona la ha valorado" in late.text

@@ -37,6 +37,7 @@ def register_shell(app: Flask) -> None:
             "t": current_texts(),
             "theme": _chosen("theme") or THEMES[0],
             "pages": pages,
+            "back": _here(),
             "languages": [texts_in(language) for language in LANGUAGES],
         }
 
@@ -86,6 +87,18 @@ def _chosen(name: str) -> str | None:
 
 def _cookie(name: str) -> str:
     return f"imagegen_{name}"
+
+
+def _here() -> str:
+    """Where the bar's switches come back to. Some forms' addresses cannot be opened: theirs is the
+    page that such a form stands on.
+    """
+    if request.method == "GET":
+        return request.full_path.rstrip("?")
+    path, addresses = request.path, current_app.create_url_adapter(request)
+    while path and addresses is not None and not addresses.test(path, method="GET"):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def _way_back(path: str) -> str:
