@@ -17,7 +17,7 @@ const statusLine = document.getElementById("status");
 const generate = document.getElementById("generate");
 
 const KEPT = "imagegen-studio-generations"; // those of this tab, the newest first
-const SENDING = "imagegen-studio-sending"; // what was sent and not answered, with its key
+const SENDING = "imagegen-studio-sending"; // what was sent and not answered, each with its key
 const MOST_KEPT = 24;
 const AGAIN_MS = 500; // at first; each time half as long again
 const RARELY_MS = 10_000;
@@ -39,7 +39,7 @@ async function send(body, key, pictures = {}) {
   say(waiting());
   try {
     const files = Object.entries(await pictures);
-    remember(SENDING, { key, body: String(body), pictures: files.map(([name]) => name) });
+    note(key, { body: String(body), pictures: files.map(([name]) => name) });
     const answer = await post(body, files, key);
     if (!answer.ok) {
       say("");
@@ -58,7 +58,7 @@ async function send(body, key, pictures = {}) {
   } finally {
     shown.remove();
     sending -= 1;
-    remember(SENDING, null);
+    note(key, null);
     keep();
   }
 }
@@ -146,15 +146,25 @@ function keep() {
   remember(KEPT, [...shown, ...unrestored].slice(0, MOST_KEPT));
 }
 
-async function resend({ key, body, pictures: wanted = [] }) {
+// Several may be on their way at once: one in each format. said: null forgets.
+function note(key, said) {
+  const others = cutOff().filter((one) => one.key !== key);
+  remember(SENDING, said ? [...others, { key, ...said }] : others);
+}
+
+function cutOff() {
+  const kept = [recall(SENDING) ?? []].flat();
+  return kept.filter((one) => typeof one?.key === "string" && typeof one.body === "string" && Array.isArray(one.pictures));
+}
+
+async function resend({ key, body, pictures: wanted }) {
   const files = wanted.length ? await sentPictures().catch(() => ({})) : {};
   if (wanted.every((name) => files[name])) send(body, key, files);
-  else remember(SENDING, null);
+  else note(key, null);
 }
 
 async function restore() {
-  const cut = recall(SENDING);
-  if (cut?.key) resend(cut);
+  cutOff().forEach(resend);
   unrestored = [recall(KEPT) ?? []].flat();
   for (let ms = AGAIN_MS; unrestored.length; ms = Math.min(RARELY_MS, 1.5 * ms)) {
     try {

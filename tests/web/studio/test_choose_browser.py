@@ -81,6 +81,18 @@ def test_other_formats_and_brands_are_made_at_once(visit: Visit) -> None:
     assert "320 × 192" in results(page).first.inner_text()
 
 
+def test_what_is_being_sent_outlives_a_reload_all_of_it(visit: Visit) -> None:
+    page = visit(expected="ERR_INCOMPLETE|ERR_ABORTED")
+    generate(page, "a lamp")
+    shown_pictures(page, 1)
+    page.route("**/studio/generations", lambda _: None)  # no answer ever comes
+    more(page).get_by_role("button", name="All of them").click()
+    expect(page.locator("article.generation")).to_have_count(6)
+    page.unroute("**/studio/generations")
+    page.reload()
+    expect(results(page)).to_have_count(6, timeout=20_000)
+
+
 def test_pictures_are_looked_at_marked_and_compared(visit: Visit) -> None:
     page = visit()
     page.get_by_text("3", exact=True).click()

@@ -143,7 +143,7 @@ def test_what_a_browser_kept_may_be_anything(visit: Visit) -> None:
           const hostile = "brand=nobody&prompt=hm&num_images=99&format=gone&from=javascript:1";
           localStorage.setItem("imagegen-studio-presets", JSON.stringify({"<b>": hostile, x: 5}));
           for (const [name, value] of Object.entries({
-            generations: '{"a": 1}', source: "7", draft: "12", sending: '"x"',
+            generations: '{"a": 1}', source: "7", draft: "12", sending: '["x", null, {"key": 1}]',
           })) sessionStorage.setItem(`imagegen-studio-${name}`, value);
         }"""
     )
