@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -189,7 +190,9 @@ def _csv_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | Bad
         except csv.Error as error:
             yield number, BadRow(number, f"not CSV: {error}")
             begun = number
-            reader = csv.reader(lines[begun:], delimiter=delimiter, strict=True)
+            reader = csv.reader(
+                itertools.islice(lines, begun, None), delimiter=delimiter, strict=True
+            )
 
 
 def _check_header(line: int, header: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def _as_script(pasted: Pasted) -> str:
     if _is_object(first) or _names_columns(first):
         return text
     rows = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    said = (number for number, row in enumerate(rows, 1) if row.strip())
+    rows = rows[: next(itertools.islice(said, MOST_ROWS, None), None)]  # one too many is enough
     return "\n".join(json.dumps({"prompt": row.strip()}) if row.strip() else "" for row in rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,20 @@ def test_what_concerns_the_whole_is_refused(
     with pytest.raises(InvalidRequest) as refused:
         read(catalog, text, **said)
     assert [fault.field for fault in refused.value.fields] == [field]
+
+
+@pytest.mark.parametrize("text", ["a\n" * 500_000, "prompt\n" + '"a\n' * 300_000])
+def test_far_too_many_rows_are_refused_at_once(catalog: PresetCatalog, text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidRequest, match="over 1,000 rows"):
+        read(catalog, text)
+    assert time.process_time() - began < 1.5
+
+
+def test_as_many_rows_as_there_may_be(catalog: PresetCatalog) -> None:
+    plan = read(catalog, "\n\na mug" * MOST_ROWS + "\n\n")
+    assert len(plan.rows) == MOST_ROWS
+    assert plan.rows[-1].line == 2 * MOST_ROWS + 1
 
 
 @pytest.mark.parametrize("num_images", [0, 9, -1])
