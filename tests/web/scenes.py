@@ -237,6 +237,30 @@ def more(studio: Studio, page: Page) -> None:
     page.locator("figure details.menu summary").nth(1).click()
 
 
+def start(studio: Studio, page: Page) -> None:
+    """From one of the candidates, a part of it painted over."""
+    candidates(studio, page)
+    page.locator("figure details.menu summary").nth(1).click()
+    page.get_by_role("link", name="Start from this picture").first.click()
+    page.get_by_role("button", name="Change only a part").click()
+    sheet = page.locator("#source canvas")
+    sheet.hover()
+    box = sheet.bounding_box()
+    assert box is not None
+    page.mouse.down()
+    for across, down in ((0.3, 0.7), (0.2, 0.3), (0.4, 0.3), (0.4, 0.7)):
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=8)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+
+
+def chosen(_: Studio, page: Page) -> None:
+    page.goto("/library?brand=botanic")
+    for box in page.locator(".pick").all()[:4]:
+        box.check(force=True)
+    expect(page.locator("#selection")).to_be_visible()
+
+
 def picture(studio: Studio, page: Page) -> None:
     page.goto(f"/library/{studio.with_words}/0")
 
@@ -263,6 +287,7 @@ _STAGE = ".stage"
 SCENES = [
     Scene("library", visit("/library"), height=1000),
     Scene("library-filtered", visit("/library?q=summer&brand=pop"), height=700),
+    Scene("library-chosen", chosen, height=700),
     Scene("library-phone", visit("/library"), width=390),
     Scene("picture", picture, height=1000),
     Scene("picture-phone", picture, width=390),
@@ -271,6 +296,7 @@ SCENES = [
     Scene("candidates", candidates, height=1000, top=_STAGE),
     Scene("candidates-phone", candidates, width=390, top=_STAGE),
     Scene("more", more, height=1000, top=_STAGE),
+    Scene("start", start, height=1000, top="#source"),
     Scene("viewer", viewer),
     Scene("compare", compare),
     Scene("api", visit("/docs")),
