@@ -87,7 +87,11 @@ class Sleeper(Line):
             if not self.servers or self.servers[-1].process.poll() is not None:
                 self.servers.append(self._start())
                 self.servers[-1].wait_until("/readyz", timeout_s=60)
-            far = socket.create_connection(("127.0.0.1", self.servers[-1].port))
+            try:
+                far = socket.create_connection(("127.0.0.1", self.servers[-1].port))
+            except OSError:  # cut off at once: whoever waits for an answer asks again
+                near.close()
+                return
         for ends in ((near, far, False), (far, near, True)):
             threading.Thread(target=self._pump, args=ends, daemon=True).start()
 

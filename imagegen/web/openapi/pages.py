@@ -106,13 +106,12 @@ PAGE_OPERATIONS: Operations = {
         tag="Pages",
         summary="Chosen pictures, with a contact sheet",
         parameters=(Parameter("picture", "query", "`gen_…/0`; said 1 to 100 times."),),
-        answers={200: Answer("The archive", {"application/zip": FILE})},
-        failures=(
-            errors.InvalidRequest,
-            errors.UnknownGeneration,
-            errors.UnknownImage,
-            errors.StorageUnavailable,
-        ),
+        answers={
+            200: Answer("The archive", {"application/zip": FILE}),
+            404: page("A page; one of them is not there"),
+            422: page("A page; none or too many are said"),
+            503: page("A page; ask again later"),
+        },
     ),
     ("POST", "/studio/reading"): Operation(
         tag="Pages",
