@@ -265,6 +265,7 @@ def _add_keys(parser: ArgumentParser) -> None:
     create.set_defaults(run=keys.keys_create)
     create.add_argument("--caller", required=True, metavar="NAME", help="whose it is")
     create.add_argument("--brands", metavar="A,B", help="those it may use; all by default")
+    create.add_argument("--team", metavar="NAME", help="who see each other's pictures")
     listing = actions.add_parser("list", help="every live key, one a line, without itself")
     listing.set_defaults(run=keys.keys_list)
     revoke = actions.add_parser("revoke", help="from a second later on it opens nothing")

@@ -18,13 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from imagegen.callers.caller import Caller
+from imagegen.callers.caller import Caller, owner_of
 from imagegen.errors import InvalidCallers
 from imagegen.generation import BRAND_PATTERN
 
 PREFIX = "ig"
 MOST_LIVE = 2  # keys of one caller: the new one is handed out before the old one goes
-CALLER_PATTERN = r"^[a-z0-9][a-z0-9@._+-]{0,99}$"
+CALLER_PATTERN = r"^[a-z0-9][a-z0-9@._+-]{0,99}$"  # teams are called so, too
 _SECRET_BYTES = 32
 _ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that looks like another
 _ID_LENGTH = 8
@@ -45,6 +45,7 @@ class StoredKey(BaseModel):
     id: str = Field(pattern=rf"^[{_ID_LETTERS}]{{{_ID_LENGTH}}}$")
     caller: str = Field(pattern=CALLER_PATTERN)
     brands: frozenset[Brand] | None = None  # None: all
+    team: str | None = Field(default=None, pattern=CALLER_PATTERN)  # whose is what he makes
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     created_at: AwareDatetime
 
@@ -78,10 +79,15 @@ class Keys(BaseModel):
         expected = _NO_HASH if stored is None else stored.sha256
         if not hmac.compare_digest(_sha256(key), expected) or stored is None:
             return None
-        return Caller(stored.caller, stored.brands, owner=stored.caller)
+        owner = owner_of(stored.caller, stored.team)
+        return Caller(stored.caller, stored.brands, owner=owner)
 
     def with_new(
-        self, caller: str, brands: frozenset[str] | None, now: datetime
+        self,
+        caller: str,
+        brands: frozenset[str] | None,
+        now: datetime,
+        team: str | None = None,
     ) -> tuple[Keys, StoredKey, str]:
         """The keys with one more, what is kept of it, and the key itself. Raises InvalidCallers."""
         live = [key.id for key in self.keys if key.caller == caller]
@@ -94,7 +100,12 @@ class Keys(BaseModel):
         id_ = next(new for new in iter(_new_id, "") if new not in taken)
         key = f"{PREFIX}_{id_}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         stored = StoredKey(
-            id=id_, caller=caller, brands=brands, sha256=_sha256(key), created_at=now
+            id=id_,
+            caller=caller,
+            brands=brands,
+            team=team,
+            sha256=_sha256(key),
+            created_at=now,
         )
         return Keys(keys=(*self.keys, stored)), stored, key
 

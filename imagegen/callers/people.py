@@ -1,4 +1,6 @@
-"""People: which brands whoever comes with a Google account may use, as a file says."""
+"""People: which brands whoever comes with a Google account may use, and with whom he shares what he
+makes, as a file says.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from imagegen.callers.caller import Caller
-from imagegen.callers.keys import Brand
+from imagegen.callers.caller import Caller, owner_of
+from imagegen.callers.keys import CALLER_PATTERN, Brand
 from imagegen.errors import InvalidCallers
 
 _EVERYBODY = "*"
@@ -28,6 +30,11 @@ class _Entry(BaseModel):
 
     who: str = Field(min_length=1)  # an address, an organisation's domain, or everybody
     brands: frozenset[Brand] | Literal["all"]
+    team: str | None = Field(default=None, pattern=CALLER_PATTERN)
+
+    @property
+    def some_brands(self) -> frozenset[str] | None:
+        return None if self.brands == "all" else self.brands
 
 
 _ENTRIES = TypeAdapter(list[_Entry])
@@ -36,13 +43,13 @@ _ENTRIES = TypeAdapter(list[_Entry])
 class People:
     """Who may use what. An address comes before its domain, a domain before everybody."""
 
-    def __init__(self, brands: dict[str, frozenset[str] | None]) -> None:
-        self._brands = brands
+    def __init__(self, entries: list[_Entry]) -> None:
+        self._entries = {one.who: one for one in entries}
 
     @classmethod
     def anybody(cls) -> People:
         """Whoever Google vouches for may use every brand."""
-        return cls({_EVERYBODY: None})
+        return cls([_Entry(who=_EVERYBODY, brands="all")])
 
     @classmethod
     def parse(cls, data: bytes) -> People:
@@ -55,14 +62,16 @@ class People:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
             raise InvalidCallers(f"not a list of who and brands: {place}: {fault['msg']}") from None
-        brands = {one.who: None if one.brands == "all" else one.brands for one in entries}
-        if len(brands) < len(entries):
+        people = cls(entries)
+        if len(people._entries) < len(entries):
             raise InvalidCallers("somebody stands there twice")
-        return cls(brands)
+        return people
 
     def caller(self, person: Person) -> Caller | None:
         """None for somebody who may not ask at all."""
         for who in (person.name, person.domain, _EVERYBODY):
-            if who and who in self._brands:
-                return Caller(person.name, self._brands[who], owner=person.name)
+            entry = self._entries.get(who)
+            if who and entry is not None:
+                owner = owner_of(person.name, entry.team)
+                return Caller(person.name, entry.some_brands, owner=owner)
         return None

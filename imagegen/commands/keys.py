@@ -21,16 +21,17 @@ DONE = 0
 
 def keys_create(arguments: Namespace) -> int:
     """The key goes to stdout, all that is said about it to stderr."""
-    if not re.fullmatch(CALLER_PATTERN, arguments.caller):
-        raise InvalidCallers(
-            f"{arguments.caller!r} cannot be a caller's name: small letters, digits and @ . _ + -, "
-            "100 at most, a letter or digit first"
-        )
+    for name in filter(None, (arguments.caller, arguments.team)):
+        if not re.fullmatch(CALLER_PATTERN, name):
+            raise InvalidCallers(
+                f"{name!r} cannot be a caller's or a team's name: small letters, digits and "
+                "@ . _ + -, 100 at most, a letter or digit first"
+            )
     brands = _brands(arguments.brands)
     now = datetime.now(UTC).replace(microsecond=0)
 
     def edit(keys: Keys) -> tuple[Keys, tuple[StoredKey, str]]:
-        changed, stored, key = keys.with_new(arguments.caller, brands, now)
+        changed, stored, key = keys.with_new(arguments.caller, brands, now, arguments.team)
         return changed, (stored, key)
 
     stored, key = change_keys(_path(), edit)
@@ -73,10 +74,12 @@ def _public(stored: StoredKey) -> dict[str, Any]:
         "id": stored.id,
         "caller": stored.caller,
         "brands": None if stored.brands is None else sorted(stored.brands),
+        "team": stored.team,
         "created_at": stored.created_at.isoformat(),
     }
 
 
 def _sentence(stored: StoredKey) -> str:
     brands = "every brand" if stored.brands is None else ", ".join(sorted(stored.brands))
-    return f"{stored.id}  {stored.created_at:%Y-%m-%d}  {stored.caller}: {brands}"
+    team = f" of {stored.team}" if stored.team else ""
+    return f"{stored.id}  {stored.created_at:%Y-%m-%d}  {stored.caller}{team}: {brands}"

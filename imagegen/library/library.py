@@ -72,7 +72,7 @@ class Library:
         history is full.
         """
         record = self.record(generation_id, index, caller)
-        return self._book.mark(record.id, index, record.owner, marking, caller.owner or None)
+        return self._book.mark(record.id, index, record.owner, marking, caller.signature or None)
 
     def _shelf(self, owner: str) -> Shelf:
         with self._lock:

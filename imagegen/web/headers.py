@@ -61,11 +61,12 @@ def _log_answer(response: Response) -> None:
     if request.path in _QUIET_PATHS:
         return
     took_s = time.monotonic() - g.started
+    who = g.caller.signature if "caller" in g else ""
     _log.info(
         "%s %s %d %.0f ms", request.method, printable(quote(request.path), _LONGEST_PATH),
         response.status_code, took_s * 1e3,
         extra={
-            "fields": {"caller": g.caller.owner} if "caller" in g and g.caller.owner else {},
+            "fields": {"caller": who} if who else {},
             "http_request": {
                 "requestMethod": request.method,
                 "requestUrl": request.url,

@@ -166,7 +166,8 @@ def test_for_machines(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["create", "--caller", "The Shop"], "cannot be a caller's name"),
+        (["create", "--caller", "The Shop"], "cannot be a caller's or a team's name"),
+        (["create", "--caller", "ann", "--team", "Us"], "'Us' cannot be"),
         (["create", "--caller", "shop", "--brands", ""], "no brand can be called so"),
         (["create", "--caller", "shop", "--brands", "Aurora,pop"], "'Aurora'"),
         (["revoke", "zzzzzzzz"], "no key has the id"),

@@ -272,6 +272,20 @@ def test_an_address_comes_before_its_domain_and_a_domain_before_everybody() -> N
         assert (caller.name, caller.owner, caller.brands) == (person.name, person.name, brands)
 
 
+def test_what_a_team_makes_is_the_team_s_and_each_has_a_name_of_his_own() -> None:
+    people = People.parse(
+        b"""
+- {who: example.com, brands: all, team: marketing}
+- {who: ann@example.com, brands: [pop]}
+"""
+    )
+    bob, ann = Person("bob@example.com", "example.com"), Person("ann@example.com", "example.com")
+    for person, owner in ((bob, "team:marketing"), (ann, ann.name)):
+        caller = people.caller(person)
+        assert caller is not None
+        assert (caller.name, caller.owner, caller.signature) == (person.name, owner, person.name)
+
+
 def test_who_does_not_stand_there_may_not_ask() -> None:
     people = People.parse(b"- {who: example.com, brands: all}")
     assert people.caller(Person("eve@evil.example", "evil.example")) is None
@@ -283,6 +297,7 @@ def test_who_does_not_stand_there_may_not_ask() -> None:
     [
         "", "{", "ann: all", "- ann", "- {who: ann}", "- {who: ann, brands: some}",
         "- {who: ann, brands: [Aurora]}", "- {who: ann, brands: all, more: 1}",
+        "- {who: ann, brands: all, team: our team}", "- {who: ann, brands: all, team: ''}",
         "- {who: ann, brands: all}\n- {who: Ann, brands: [pop]}", "\x00", "[" * 5_000,
     ],
 )  # fmt: skip
