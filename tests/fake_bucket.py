@@ -80,11 +80,13 @@ class Line:
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
-        with contextlib.suppress(OSError), source, sink:
-            while data := source.recv(1 << 16):
-                if not self.passes(data, answer=answers):
-                    break
-                sink.sendall(data)
+        with source, sink:
+            with contextlib.suppress(OSError):
+                while data := source.recv(1 << 16):
+                    if not self.passes(data, answer=answers):
+                        break
+                    sink.sendall(data)
+            # After a reset, too: closed alone, an end stays open while the other thread reads it.
             for end in (source, sink):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

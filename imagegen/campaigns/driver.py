@@ -6,6 +6,7 @@ takes over needs to know nothing of the one who died.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -117,13 +118,14 @@ class Driver:
 
     def _drive(self, mark: Mark) -> None:
         renew_at = time.monotonic() + store.LEASE_S / 3
+        asked: set[str] = set()  # keys of rows, by this thread
         try:
             while not self._closed.is_set():
                 if time.monotonic() > renew_at:
                     if self._store.take(mark.id, self._holder) is None:
                         return
                     renew_at = time.monotonic() + store.LEASE_S / 3
-                wait_s = self._step(mark)
+                wait_s = self._step(mark, asked)
                 if wait_s is None:
                     return
                 self._closed.wait(wait_s)
@@ -134,22 +136,24 @@ class Driver:
             with self._lock:
                 self._mine.discard(mark.id)
 
-    def _step(self, mark: Mark) -> float | None:
+    def _step(self, mark: Mark, asked: set[str]) -> float | None:
         """Asks for what there is room for; seconds until the next step, None: nothing is left."""
         try:
             campaign = self._store.marked(mark)
-            if campaign is None or campaign.wish == "stop":
+            if campaign is None:
                 self._leave(mark, campaign)
                 return None
             progress = self.progress(campaign)
-            if progress.has_ended:
+            for one in progress.with_status("queued"):
+                self._ask_again(campaign, one, asked)
+            if campaign.wish == "stop" or progress.has_ended:
                 self._leave(mark, campaign)
                 return None
             room = self._most_pictures - _pictures(progress.with_status("queued", "running"))
             for one in progress.with_status("waiting"):
                 if room < one.row.request.num_images and room < self._most_pictures:
                     break
-                self._ask(campaign, one)
+                self._ask(campaign, one, asked)
                 room -= one.row.request.num_images
         except Busy as busy:  # too much is asked for, or the model loads, or Storage is away
             return min(max(busy.retry_after_s or STEP_S, STEP_S), _LONGEST_WAIT_S)
@@ -163,14 +167,27 @@ class Driver:
             self._store.open(newest)
             self._look.set()
 
-    def _ask(self, campaign: CampaignRecord, one: RowState) -> None:
+    def _ask(self, campaign: CampaignRecord, one: RowState, asked: set[str]) -> None:
         """Raises Busy. What is refused for good is noted."""
-        key = campaign.key(one.index)
         try:
-            self._desk.start(one.row.request, campaign.as_caller(), key=key, lives_on=True).leave()
+            self._start(campaign, one)
+            asked.add(campaign.key(one.index))
         except CallerError as error:
             failure = Failure.of(error)
             self._store.change(campaign, lambda newest: newest.refused(one.index, failure))
+
+    def _ask_again(self, campaign: CampaignRecord, one: RowState, asked: set[str]) -> None:
+        """Once, for whoever asked before: he may have died, or failed, after the row was written
+        down and before anybody was called for it. Raises Busy.
+        """
+        if campaign.key(one.index) not in asked:
+            with contextlib.suppress(CallerError):  # it was accepted: its own record says the rest
+                self._start(campaign, one)
+            asked.add(campaign.key(one.index))
+
+    def _start(self, campaign: CampaignRecord, one: RowState) -> None:
+        key = campaign.key(one.index)
+        self._desk.start(one.row.request, campaign.as_caller(), key=key, lives_on=True).leave()
 
 
 def _pictures(rows: list[RowState]) -> int:

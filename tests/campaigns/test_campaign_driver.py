@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sample_brands import write_brands
+from sample_records import new_record
 
 from imagegen.application import Application
 from imagegen.bootstrap import build
@@ -19,7 +20,7 @@ from imagegen.campaigns.campaigns import Campaigns
 from imagegen.campaigns.driver import Driver
 from imagegen.campaigns.plan import Pasted
 from imagegen.campaigns.progress import Progress
-from imagegen.campaigns.record import CampaignRecord
+from imagegen.campaigns.record import CampaignRecord, Wish
 from imagegen.campaigns.store import CampaignStore
 from imagegen.errors import (
     Draining,
@@ -229,7 +230,7 @@ def test_no_more_is_asked_for_at_a_time_than_there_is_room(store: CampaignStore)
     driver = Driver(store, desk, 3)  # type: ignore[arg-type]
     mark = store.take(record.id, "me")
     assert mark is not None
-    driver._step(mark)
+    driver._step(mark, set())
     assert desk.asked == [record.key(index) for index in range(3)]
 
 
@@ -239,7 +240,7 @@ def test_busy_is_waited_for(store: CampaignStore) -> None:
     driver = Driver(store, desk, 3)  # type: ignore[arg-type]
     mark = store.take(record.id, "me")
     assert mark is not None
-    assert driver._step(mark) == 7.0
+    assert driver._step(mark, set()) == 7.0
     assert store.running() == [record.id]
 
 
@@ -301,9 +302,31 @@ def test_another_instance_goes_on_where_one_died(store: CampaignStore) -> None:
     dead, alive = (Driver(store, desk, 1) for _ in "12")  # type: ignore[arg-type]
     mark = store.take(record.id, dead._holder)
     assert mark is not None
-    dead._step(mark)
-    alive._step(mark)
+    dead._step(mark, set())
+    alive._step(mark, set())
     assert set(desk.asked) == {record.key(0)}, "the same key: the same generation"
+
+
+@pytest.mark.parametrize("wish", ["run", "stop"])
+def test_what_nobody_was_called_for_is_asked_for_again(store: CampaignStore, wish: Wish) -> None:
+    desk, record = Desk(), campaign(store, 2)
+    dead, alive = (Driver(store, desk, 1) for _ in "12")  # type: ignore[arg-type]
+    mark = store.take(record.id, dead._holder)
+    assert mark is not None
+    by_dead: set[str] = set()
+    dead._step(mark, by_dead)
+    id_ = record.generation_id(0)
+    desk.records[id_] = new_record(id=id_)  # and nobody has it
+    dead._step(mark, by_dead)
+    assert desk.asked == [record.key(0)]
+    store.change(record, lambda one: one.wished(wish))
+    by_alive: set[str] = set()
+    desk.refuses = StorageUnavailable("away", 0.1)
+    alive._step(mark, by_alive)
+    desk.refuses = None
+    alive._step(mark, by_alive)
+    alive._step(mark, by_alive)
+    assert desk.asked == [record.key(0)] * 2, "once, by him who goes on"
 
 
 def test_a_wish_at_the_same_moment_is_not_lost(store: CampaignStore) -> None:

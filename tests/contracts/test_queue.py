@@ -417,6 +417,26 @@ def test_without_cloud_tasks_whoever_is_awake_takes_it_up(
         assert len(tasks.tasks) == 1
 
 
+def test_what_was_written_down_and_never_put_is_put_when_it_is_asked_for_again(
+    with_tasks: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, tasks = with_tasks, queue_of(with_tasks)
+    one = house.start()
+    key = {"Idempotency-Key": "spring:5"}
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed just then")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(cloud_tasks.CloudTasks, "put", die)
+        assert one.ask("POST", "/generate", BODY, Prefer="respond-async", **key)[0] == 500
+    assert tasks.tasks == {}
+    accepted = one.accept(BODY, **key)
+    assert one.accept(BODY, **key) == accepted
+    until(lambda: house.status(accepted) == "succeeded")
+    assert len(tasks.tasks) == len(house.pictures()) == 1
+
+
 def test_a_full_instance_refuses_and_the_last_refusal_is_recorded(with_tasks: House) -> None:
     house, tasks = with_tasks, queue_of(with_tasks)
     tasks.delivers = False
