@@ -313,6 +313,11 @@ class GeneratedImage(_Answer):
     clean: StoredFile | None = None  # without the overlay, where there is one
     score: BrandScore | None = None  # where it was asked for and something can be said
 
+    @property
+    def output_format(self) -> OutputFormat:
+        """What kind of file it is."""
+        return OutputFormat(self.content_type.removeprefix("image/"))
+
 
 class Timings(_Answer):
     """Seconds from arrival to answer; parallel pictures count once."""

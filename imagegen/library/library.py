@@ -14,8 +14,8 @@ from imagegen.generations.archive import Archive
 from imagegen.generations.records import GenerationRecord
 from imagegen.library.mark_book import MarkBook
 from imagegen.library.marks import GenerationMarks, Marking, PictureMarks
-from imagegen.library.query import LibraryPage, LibraryQuery, page_of
-from imagegen.library.shelf import Shelf
+from imagegen.library.query import LibraryPage, LibraryQuery, drift_of_brand, page_of
+from imagegen.library.shelf import Shelf, Shown
 from imagegen.library.thumbnails import Thumbnails
 
 _MOST_SHELVES = 50  # in memory; those that nobody looked at for longest go
@@ -41,12 +41,11 @@ class Library:
 
     def page(self, query: LibraryQuery, caller: Caller) -> LibraryPage:
         """His own pictures, and those that are everybody's."""
-        owners = dict.fromkeys((caller.owner, ""))
-        return page_of([self._shelf(owner).look() for owner in owners], query, caller)
+        return page_of(self._shown(caller), query, caller)
 
     def drift(self, brand: str, caller: Caller) -> Drift | None:
-        """As the newest page tells it; None where the brand has no pictures."""
-        return self.page(LibraryQuery(limit=1), caller).drifts.get(brand)
+        """As `page` tells it; None where the brand has no pictures that exist for him."""
+        return drift_of_brand(self._shown(caller), brand) if caller.may_use(brand) else None
 
     def record(self, generation_id: str, index: int, caller: Caller) -> GenerationRecord:
         """Of the generation that picture is of. Raises UnknownGeneration and UnknownImage."""
@@ -73,6 +72,10 @@ class Library:
         """
         record = self.record(generation_id, index, caller)
         return self._book.mark(record.id, index, record.owner, marking, caller.signature or None)
+
+    def _shown(self, caller: Caller) -> list[Shown]:
+        """What lies on the shelves that he may look at."""
+        return [self._shelf(owner).look() for owner in dict.fromkeys((caller.owner, ""))]
 
     def _shelf(self, owner: str) -> Shelf:
         with self._lock:

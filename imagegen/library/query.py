@@ -107,6 +107,15 @@ def page_of(shelves: Sequence[Shown], query: LibraryQuery, caller: Caller) -> Li
     )
 
 
+def drift_of_brand(shelves: Sequence[Shown], brand: str) -> Drift | None:
+    """As a page's `drifts` has it."""
+    drifts = Drifts()
+    for entry, _ in _merged(shelves):
+        if entry.brand == brand:
+            drifts.add(entry)
+    return drifts.by_brand().get(brand)
+
+
 def _merged(shelves: Sequence[Shown]) -> Iterable[tuple[Entry, Shown]]:
     pairs = [[(entry, shown) for entry in shown.entries] for shown in shelves]
     return pairs[0] if len(pairs) == 1 else heapq.merge(*pairs, key=lambda pair: pair[0].place)

@@ -41,7 +41,7 @@ def picture_files_blueprint(parts: Collaborators) -> Blueprint:
         picture = parts.generations.picture(
             generation_id, index, current_caller(), clean=query.clean
         )
-        data, stored = picture.data, OutputFormat(picture.image.content_type.removeprefix("image/"))
+        data, stored = picture.data, picture.image.output_format
         wanted = query.output_format or stored
         if wanted is not stored:
             with picture_room().decoding:

@@ -7,8 +7,18 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from flask import Response
+
 _PICTURES = (".png", ".jpg", ".webp")
 _STAMP = (2026, 1, 1, 0, 0, 0)  # the same files make the same archive
+
+
+def zip_response(name: str, files: Iterable[tuple[str, bytes]]) -> Response:
+    """To be saved as `name`.zip."""
+    response = Response(zip_stream(files), mimetype="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.zip")
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def zip_stream(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:

@@ -17,7 +17,6 @@ import pytest
 from fake_bucket import FakeBucket, Line, running_bucket_server
 from fake_cloud_tasks import FakeCloudTasks, fake_cloud_tasks
 from google_issuer import KeyServer, Signer, key_server
-from sample_brands import write_brands
 from web_server import Server
 
 from imagegen.campaigns.progress import Ended, Progress, progress_of
@@ -141,11 +140,6 @@ class House:
 def bucket() -> Iterator[FakeBucket]:
     with running_bucket_server() as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def brands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_brands(tmp_path_factory.mktemp("brands"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from imagegen.batch.contact_sheet import SheetRow
 from imagegen.campaigns.progress import Progress, RowState
 from imagegen.campaigns.record import CampaignRecord
 from imagegen.errors import UnknownImage
-from imagegen.generation import GeneratedImage, OutputFormat
+from imagegen.generation import GeneratedImage
 from imagegen.generations.records import GenerationRecord
 
 _COLUMNS = ("line", "status", "brand", "prompt", "seed", "file", "error")
@@ -59,8 +59,7 @@ def files_of(
 def _pictures(state: RowState) -> Iterator[tuple[str, GeneratedImage]]:
     record: GenerationRecord | None = state.record
     for index, image in enumerate(() if record is None else record.images):
-        ending = OutputFormat(image.content_type.removeprefix("image/")).extension
-        brand = state.row.request.brand
+        brand, ending = state.row.request.brand, image.output_format.extension
         yield f"{state.index + 1:04}-{brand}-{index}-{image.seed}.{ending}", image
 
 

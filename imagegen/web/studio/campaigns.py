@@ -6,7 +6,7 @@ import codecs
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -19,7 +19,7 @@ from imagegen.web.studio.campaign_archive import archive_name, files_of
 from imagegen.web.studio.faults import tell_on_pages, with_status_of
 from imagegen.web.studio.shell import current_texts
 from imagegen.web.studio.told import fault_in_words, in_words, row_in_words
-from imagegen.web.zip_stream import zip_stream
+from imagegen.web.zip_stream import zip_response
 
 _MOST_BYTES = 4 * MOST_LETTERS + 64 * 1024  # a letter has up to four
 
@@ -97,11 +97,7 @@ def _register_campaign(blueprint: Blueprint, parts: Collaborators) -> None:
         caller = current_caller()
         found = campaigns.find(campaign_id, caller)
         files = files_of(found, campaigns.progress(found, caller), campaigns.file)
-        response = Response(zip_stream(files), mimetype="application/zip")
-        name = f"{archive_name(found)}.zip"
-        response.headers.set("Content-Disposition", "attachment", filename=name)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return zip_response(archive_name(found), files)
 
 
 def _said() -> dict[str, Any]:

@@ -70,7 +70,7 @@ class PictureView:
     @property
     def file_types(self) -> list[tuple[str, str]]:
         """Files in which it can be had, the stored one first: (`as`, how it is called)."""
-        own = OutputFormat(self.image.content_type.removeprefix("image/"))
+        own = self.image.output_format
         return [(one.value, one.value.upper()) for one in sorted(OutputFormat, key=own.__ne__)]
 
 

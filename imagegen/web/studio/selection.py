@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from imagegen.batch import contact_sheet
 from imagegen.batch.contact_sheet import SheetRow
 from imagegen.errors import FieldError, ImagegenError, InvalidRequest, UnknownImage
-from imagegen.generation import GeneratedImage, OutputFormat
+from imagegen.generation import GeneratedImage
 from imagegen.generations.records import GenerationRecord
 from imagegen.web.auth import current_caller
 from imagegen.web.collaborators import Collaborators
 from imagegen.web.errors import failure_of
 from imagegen.web.studio.asking import named_picture
 from imagegen.web.studio.faults import fault_page, with_status_of
-from imagegen.web.zip_stream import zip_stream
+from imagegen.web.zip_stream import zip_response
 
 MOST_PICTURES = 100
 _NAME = "pictures"
@@ -36,12 +36,7 @@ def register_selection(blueprint: Blueprint, parts: Collaborators) -> None:
             chosen = _chosen(parts, names)  # what is not there is told before all else
         except ImagegenError as error:
             return with_status_of(error, fault_page(failure_of(error), "told.choose"))
-        response = Response(
-            zip_stream(_files(chosen, parts.library.file)), mimetype="application/zip"
-        )
-        response.headers.set("Content-Disposition", "attachment", filename=f"{_NAME}.zip")
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return zip_response(_NAME, _files(chosen, parts.library.file))
 
 
 def _chosen(parts: Collaborators, names: list[str]) -> list[Chosen]:
@@ -52,9 +47,7 @@ def _chosen(parts: Collaborators, names: list[str]) -> list[Chosen]:
 
 def _found(parts: Collaborators, name: str) -> Chosen:
     generation_id, index = named_picture("picture", name)
-    record = parts.generations.record(generation_id, current_caller())
-    if index >= len(record.images):
-        raise UnknownImage(f"{generation_id} has no picture {index}")
+    record = parts.library.record(generation_id, index, current_caller())
     return record, record.images[index]
 
 
@@ -65,8 +58,7 @@ def _files(
     sheet = [contact_sheet.page_head(_NAME)]
     for number, (record, image) in enumerate(chosen, 1):
         brand = record.request.brand
-        ending = OutputFormat(image.content_type.removeprefix("image/")).extension
-        name = f"{number:03}-{brand}-{image.seed}.{ending}"
+        name = f"{number:03}-{brand}-{image.seed}.{image.output_format.extension}"
         row = SheetRow(number, record.status, brand, record.request.prompt, "")
         try:
             data = read(image)
